@@ -1,0 +1,19 @@
+"""Errors a user can cause and mend. The command line prints them as one line, without a traceback."""
+
+from __future__ import annotations
+
+
+class MetricHMSRError(Exception):
+    """Base of all errors that name a cause outside the program: a file, an option, a missing model."""
+
+
+class InputError(MetricHMSRError):
+    """An image, video, box file or intrinsics file that cannot be used; the message names the file and the cause."""
+
+
+class ModelFileError(MetricHMSRError):
+    """A body model or checkpoint that is missing, or not what its name says."""
+
+
+class UsageError(MetricHMSRError):
+    """Options that contradict each other or make no sense (exit status 2)."""

@@ -1,0 +1,182 @@
+"""The few records that travel through the package: what a photo became.
+
+All of them are frozen and hold NumPy arrays: they are the edge where torch ends. Frames and units follow
+``docs/conventions.md``: camera frame OpenCV (x right, y down, z forward), metres, radians, continuous pixels with the
+origin at the outer corner of the top-left pixel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+COCO17 = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
+"""COCO's keypoint names in COCO's order: the exchange format of every keypoint array with 17 rows."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera, with the origin of its intrinsics.
+
+    Distortion, where it is known, is removed at the door (:func:`metrichmsr.geometry.distortion.undistort_image`); from
+    there on every camera is a pinhole.
+    """
+
+    K: Float[np.ndarray, "3 3"]
+    """Intrinsics in continuous pixels of the upright image, float64."""
+    width: int
+    """Image width in pixels."""
+    height: int
+    """Image height in pixels."""
+    source: str
+    """Where K comes from: ``given``, ``sidecar``, ``exif``, ``estimated:<method>`` or ``assumed``."""
+    focal_std_px: float | None = None
+    """One sigma of the focal length in pixels; None where nothing is known about it."""
+    distortion: tuple[float, float, float, float, float] | None = None
+    """Radial-tangential coefficients (k1, k2, p1, p2, k3) of the photo as it came, OpenCV's order."""
+
+    def __post_init__(self) -> None:
+        K = np.asarray(self.K, dtype=np.float64)
+        if K.shape != (3, 3) or not np.isfinite(K).all():
+            raise ValueError(f"K must be a finite 3×3 matrix, not {np.asarray(self.K).tolist()}")
+        if K[0, 0] <= 0 or K[1, 1] <= 0:
+            raise ValueError(f"focal lengths must be positive, not fx={K[0, 0]:g}, fy={K[1, 1]:g}")
+        if np.abs(K[2] - [0, 0, 1]).max() > 1e-9 or abs(K[1, 0]) > 1e-9:
+            raise ValueError(f"K is not of the form [[fx, s, cx], [0, fy, cy], [0, 0, 1]]: {K.tolist()}")
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"image size must be positive, not {self.width}×{self.height}")
+        object.__setattr__(self, "K", K)
+
+    @property
+    def focal_px(self) -> float:
+        """Mean of fx and fy, in pixels."""
+        return float(0.5 * (self.K[0, 0] + self.K[1, 1]))
+
+    @property
+    def fov_x_deg(self) -> float:
+        """Horizontal field of view in degrees (principal point honoured)."""
+        fx, cx = self.K[0, 0], self.K[0, 2]
+        return math.degrees(math.atan(cx / fx) + math.atan((self.width - cx) / fx))
+
+    @property
+    def fov_y_deg(self) -> float:
+        """Vertical field of view in degrees (principal point honoured)."""
+        fy, cy = self.K[1, 1], self.K[1, 2]
+        return math.degrees(math.atan(cy / fy) + math.atan((self.height - cy) / fy))
+
+    def replace(self, **changes: object) -> Camera:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person: a posed body mesh in the camera frame, and the evidence it came from."""
+
+    id: int
+    """Index in the picture, by descending detection score."""
+    score: float
+    """Detection confidence in [0, 1]."""
+    box_xyxy: Float[np.ndarray, "4"]
+    """Box around the detected person, continuous pixels of the upright image."""
+    body_model: str
+    """Name of the body model (``anny``, ``smpl``, ``smplx``…)."""
+    translation_m: Float[np.ndarray, "3"]
+    """Position of the pelvis joint (the body model's root) in the camera frame, metres."""
+    pose: Mapping[str, Float[np.ndarray, "3"]]
+    """Parent-relative rotation vector of every bone, radians; the first, the root, takes body frame to camera frame."""
+    shape: Mapping[str, float]
+    """Shape parameters of the body model, by name."""
+    height_m: float
+    """Stature of the rest-pose body, heel to crown, metres."""
+    height_std_m: float
+    """One sigma of ``height_m``."""
+    distance_std_m: float
+    """One sigma of ``distance_m``: stature, focal length and fit taken together."""
+    keypoints_2d_px: Float[np.ndarray, "17 3"]
+    """COCO-17 as *detected* in the image: u, v in pixels and confidence in [0, 1]."""
+    keypoints_3d_m: Float[np.ndarray, "17 3"]
+    """COCO-17 of the *body*, camera frame, metres."""
+    vertices_m: Float[np.ndarray, "V 3"]
+    """Mesh vertices in the camera frame, metres."""
+    faces: Int[np.ndarray, "F 3"]
+    """Triangles of the mesh, counter-clockwise seen from outside."""
+    joints_m: Float[np.ndarray, "J 3"]
+    """The body model's own joints in the camera frame, metres, in the order of ``pose``."""
+    mask: Bool[np.ndarray, "H W"] | None = field(default=None, repr=False)
+    """Pixels where the person was segmented in the photo, where a mask was made."""
+    reprojection_px: float = math.nan
+    """Median distance between detected and projected keypoints, pixels: how well body and picture agree."""
+
+    @property
+    def distance_m(self) -> float:
+        """Distance from the camera centre to the pelvis joint, metres (Euclidean, not z-depth)."""
+        return float(np.linalg.norm(self.translation_m))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Metric surroundings of the people. Made by the depth stage; absent where none ran."""
+
+    depth_m: Float[np.ndarray, "H W"]
+    """Refined z-depth at the image's resolution, metres; NaN where unknown."""
+    source: str
+    """Which depth source it came from."""
+    refined: bool
+    """Whether people refined it."""
+    initial_depth_m: Float[np.ndarray, "H W"] | None = None
+    """Depth as its source gave it, metres."""
+    anchor_m: Float[np.ndarray, "H W"] | None = None
+    """Rendered depth of the recovered people, metres; NaN elsewhere."""
+    confidence: Float[np.ndarray, "H W"] | None = None
+    """Per-pixel confidence in [0, 1]."""
+    ground_normal: Float[np.ndarray, "3"] | None = None
+    """Unit normal of the ground plane in the camera frame, pointing up."""
+    ground_offset_m: float | None = None
+    """Distance of the camera above the ground plane, metres."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Everything recovered from one image, in one metric camera frame."""
+
+    image_path: Path
+    """The file it came from (for a video frame: the video)."""
+    image: UInt8[np.ndarray, "H W 3"] = field(repr=False)
+    """The upright RGB image that K, boxes and keypoints speak of."""
+    camera: Camera
+    """Intrinsics with their origin."""
+    people: tuple[Person, ...]
+    """Everybody found, best score first."""
+    scene: Scene | None = None
+    """Depth of the surroundings, where it was asked for and available."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know: implausible field of view, nobody found, cut-off people…"""
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    """Milliseconds by stage."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the package and of the checkpoints that made this."""
