@@ -117,6 +117,15 @@ def test_rotation_6d_of_anything_is_a_rotation(rng):
     torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(100, dtype=torch.float64))
 
 
+def test_camera_from_view_takes_the_axis_to_the_ray(rng):
+    ray = torch.nn.functional.normalize(torch.randn(50, 3, generator=rng, dtype=torch.float64), dim=-1)
+    rotation = geometry.camera_from_view(ray)
+    torch.testing.assert_close(rotation[..., 2], ray)
+    torch.testing.assert_close(rotation @ rotation.mT, torch.eye(3, dtype=torch.float64).expand(50, 3, 3))
+    angle = roma.rotmat_to_rotvec(rotation).norm(dim=-1)
+    torch.testing.assert_close(angle, torch.acos(ray[:, 2]))
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10_000), st.floats(0.1, 10))
 def test_similarity_recovers_what_was_applied(seed, scale):

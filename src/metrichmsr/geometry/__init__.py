@@ -4,12 +4,13 @@ from metrichmsr.geometry.alignment import Similarity, affine_align, rigid_align,
 from metrichmsr.geometry.cameras import fov_to_focal, intrinsics, pixel_centers, project, scale_intrinsics, unproject
 from metrichmsr.geometry.crops import crop_from_image_matrix, crop_intrinsics, square_box
 from metrichmsr.geometry.raymap import bounding_ray_map, ray_map
-from metrichmsr.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
+from metrichmsr.geometry.rotations import camera_from_view, matrix_to_rotation_6d, rotation_6d_to_matrix
 
 __all__ = [
     "Similarity",
     "affine_align",
     "bounding_ray_map",
+    "camera_from_view",
     "crop_from_image_matrix",
     "crop_intrinsics",
     "fov_to_focal",

@@ -1,0 +1,216 @@
+"""Many inputs, one after the other: each result whole, each failure named, the rest done."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from metrichmsr.errors import InputError, MetricHMSRError, ModelFileError, UsageError
+from metrichmsr.export.atomic import atomic_file
+from metrichmsr.export.people_table import people_rows, write_csv, write_parquet
+from metrichmsr.export.result_json import read_result
+from metrichmsr.export.schema import ResultDocument
+from metrichmsr.export.write import FORMATS, Format, write_result_folder
+from metrichmsr.structures import Recovery
+
+if TYPE_CHECKING:
+    from metrichmsr.images import InputItem, Photo
+
+RecoverOne = Callable[["Photo"], Recovery]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that could not be done: an entry of ``failures.json``."""
+
+    path: str
+    error: str
+    """Class of the error."""
+    message: str
+    """One line."""
+    frame: int | None = None
+    """Number of the frame in a video."""
+
+    @classmethod
+    def of(cls, item: InputItem, error: BaseException) -> Failure:
+        """What ``failures.json`` says of an error."""
+        message = " ".join(str(error).split()) or "no message"
+        return cls(str(item.path), type(error).__name__, message, item.frame)
+
+
+@dataclass
+class BatchReport:
+    """What became of a batch."""
+
+    done: int = 0
+    """Images with a new result."""
+    skipped: int = 0
+    """Images whose finished result was kept."""
+    people: int = 0
+    """People in all of these results."""
+    failures: list[Failure] = field(default_factory=list)
+    interrupted: bool = False
+    """Stopped by Ctrl-C before the end."""
+    table: Path | None = None
+    """The table of people, where one was written."""
+
+    @property
+    def images(self) -> int:
+        """Images whose turn has come, the failed ones included."""
+        return self.done + self.skipped + len(self.failures)
+
+    @property
+    def exit_status(self) -> int:
+        """0: all done; 1: some inputs failed; 130: interrupted (what shells expect after Ctrl-C)."""
+        return 130 if self.interrupted else 1 if self.failures else 0
+
+
+def run_batch(
+    items: Iterable[InputItem],
+    load: Callable[[], RecoverOne],
+    out_dir: Path,
+    *,
+    total: int | None = None,
+    formats: Collection[Format] = FORMATS,
+    table: Literal["csv", "parquet"] = "csv",
+    skip_existing: bool = False,
+    on_result: Callable[[Path, ResultDocument], None] | None = None,
+    show_traceback: bool = False,
+) -> BatchReport:
+    """Recover every image and write ``out_dir/<stem>/`` for each, whole or not at all.
+
+    An image that fails is named in one line on stderr and in ``out_dir/failures.json``, and the others go on. More than
+    one shows a progress bar on stderr and leaves ``people.csv`` (or ``.parquet``), a row per person; on Ctrl-C, both
+    files tell what was reached.
+
+    Args:
+        items: Images to do, each read when its turn has come.
+        load: Loads the models. Called once, when the first image was read; what it raises ends the run.
+        out_dir: Existing, writable folder (:func:`metrichmsr.export.atomic.check_writable`).
+        total: Number of items where it is known beforehand.
+        formats: What to save beside ``result.json``.
+        table: Format of the table of people.
+        skip_existing: Keep finished results of the same image instead of making them anew.
+        on_result: Told of every result, the kept ones included: folder and content of ``result.json``.
+        show_traceback: Print the traceback of failures too.
+
+    Raises:
+        ModelFileError: A model cannot be loaded.
+        UsageError: The options make no sense. In both cases no other image could have been done.
+    """
+    from tqdm import tqdm
+
+    run = _Run(load, out_dir, formats, skip_existing, on_result, show_traceback)
+    try:
+        for item in tqdm(items, total=total, unit="image", disable=total == 1):
+            run.do(item)
+    except KeyboardInterrupt:
+        run.report.interrupted = True
+        _say("metrichmsr: interrupted; what is finished is whole")
+    finally:
+        _write_failures(run.report.failures, out_dir)
+        if run.report.images > 1:
+            run.report.table = out_dir / f"people.{table}"
+            (write_parquet if table == "parquet" else write_csv)(run.rows, run.report.table)
+    return run.report
+
+
+class _Run:
+    """State of a batch on its way."""
+
+    def __init__(
+        self,
+        load: Callable[[], RecoverOne],
+        out_dir: Path,
+        formats: Collection[Format],
+        skip_existing: bool,
+        on_result: Callable[[Path, ResultDocument], None] | None,
+        show_traceback: bool,
+    ) -> None:
+        self.load = load
+        self.out_dir = out_dir
+        self.formats = formats
+        self.skip_existing = skip_existing
+        self.on_result = on_result
+        self.show_traceback = show_traceback
+        self.recover_one: RecoverOne | None = None
+        self.report = BatchReport()
+        self.rows: list[dict[str, Any]] = []
+
+    def do(self, item: InputItem) -> None:
+        if self.skip_existing and item.error is None and (kept := _finished(item, self.out_dir / item.stem)):
+            self.report.skipped += 1
+            self.finish(self.out_dir / item.stem, kept)
+            return
+        try:
+            photo = item.read()
+        except Exception as error:
+            self.fail(item, error)
+            return
+        if self.recover_one is None:
+            self.recover_one = self.load()
+        try:
+            folder, document = write_result_folder(
+                self.recover_one(photo), self.out_dir, item.stem, formats=self.formats, frame=item.frame
+            )
+        except (UsageError, ModelFileError):  # concerns the run, not this image
+            raise
+        except Exception as error:  # a defect of ours too: the other images deserve their turn
+            self.fail(item, error)
+            return
+        for warning in document["warnings"]:
+            _say(f"metrichmsr: warning: {_where(item)}: {warning}")
+        self.report.done += 1
+        self.finish(folder, document)
+
+    def finish(self, folder: Path, document: ResultDocument) -> None:
+        self.report.people += len(document["people"])
+        self.rows.extend(people_rows(folder.name, document))
+        if self.on_result is not None:
+            self.on_result(folder, document)
+
+    def fail(self, item: InputItem, error: Exception) -> None:
+        failure = Failure.of(item, error)
+        self.report.failures.append(failure)
+        # Mistakes of the user name file and cause themselves.
+        named = isinstance(error, MetricHMSRError) and failure.path in failure.message and item.frame is None
+        cause = failure.message if named else f"{_where(item)}: {failure.error}: {failure.message}"
+        _say(f"metrichmsr: error: {cause}")
+        if self.show_traceback:
+            _say("".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip())
+
+
+def _finished(item: InputItem, folder: Path) -> ResultDocument | None:
+    try:
+        document = read_result(folder / "result.json")
+    except InputError:
+        return None
+    # With repeating names the numbering may have shifted since: the folder must be of this very image.
+    image = document["image"]
+    return document if (image["path"], image.get("frame")) == (str(item.path), item.frame) else None
+
+
+def _where(item: InputItem) -> str:
+    return str(item.path) if item.frame is None else f"{item.path}, frame {item.frame}"
+
+
+def _write_failures(failures: list[Failure], out_dir: Path) -> None:
+    path = out_dir / "failures.json"
+    if not failures:
+        path.unlink(missing_ok=True)  # of an earlier run: this one has none
+        return
+    entries = [{key: value for key, value in asdict(failure).items() if value is not None} for failure in failures]
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _say(line: str) -> None:
+    # Past the progress bar, not through it.
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)

@@ -1,0 +1,42 @@
+"""Where K comes from: given ► sidecar ► EXIF ► estimator ► assumed. Each camera says which, and how sure it is.
+
+| module | concept |
+| --- | --- |
+| :mod:`~metrichmsr.calibration.chain` | :func:`calibrate`, the one door: asks one after the other |
+| :mod:`~metrichmsr.calibration.options` | what the user may say about the camera |
+| :mod:`~metrichmsr.calibration.given` | the user's focal length, field of view or intrinsics file |
+| :mod:`~metrichmsr.calibration.intrinsics_file` | intrinsics files: JSON, by file name or one for all |
+| :mod:`~metrichmsr.calibration.colmap` | COLMAP's ``cameras.txt`` and ``images.txt`` |
+| :mod:`~metrichmsr.calibration.sidecar` | an intrinsics file found beside the photo |
+| :mod:`~metrichmsr.calibration.exif` | the focal length the camera wrote into the photo |
+| :mod:`~metrichmsr.calibration.sensors` | sensor sizes of some cameras |
+| :mod:`~metrichmsr.calibration.estimators` | AnyCalib, GeoCalib and MoGe-2, where installed |
+| :mod:`~metrichmsr.calibration.assumed` | the paper's rule where nothing is known |
+| :mod:`~metrichmsr.calibration.centred` | a camera from a focal length alone |
+"""
+
+from metrichmsr.calibration.assumed import assumed_camera
+from metrichmsr.calibration.chain import Calibration, calibrate
+from metrichmsr.calibration.estimators import Estimate, IntrinsicsEstimator, load_estimator
+from metrichmsr.calibration.exif import exif_camera
+from metrichmsr.calibration.given import given_camera
+from metrichmsr.calibration.intrinsics_file import Intrinsics, IntrinsicsFile, read_intrinsics
+from metrichmsr.calibration.options import CalibrationOptions, check_options
+from metrichmsr.calibration.sidecar import sidecar_camera
+
+__all__ = [
+    "Calibration",
+    "CalibrationOptions",
+    "Estimate",
+    "Intrinsics",
+    "IntrinsicsEstimator",
+    "IntrinsicsFile",
+    "assumed_camera",
+    "calibrate",
+    "check_options",
+    "exif_camera",
+    "given_camera",
+    "load_estimator",
+    "read_intrinsics",
+    "sidecar_camera",
+]

@@ -1,0 +1,151 @@
+"""The command ``metrichmsr``: finds the verb, imports what it needs, and turns errors into one line.
+
+Exit status: 0 all done; 1 some inputs failed (or ``doctor`` found something broken); 2 the run could not start: bad
+usage, a folder that cannot be written, a model that is missing; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from metrichmsr.errors import MetricHMSRError, UsageError
+
+Args = TypeVar("Args")
+
+
+@dataclass(frozen=True)
+class DoctorArgs:
+    """Tell what is installed, found and missing: versions, devices, body models, weights, optional parts."""
+
+    body_model_dir: Path | None = None
+    """Folder with your SMPL, SMPL-H or SMPL-X files, to be looked through as well."""
+    json: bool = False
+    """Print the findings as JSON."""
+
+
+@dataclass(frozen=True)
+class LicensesArgs:
+    """List the licence of every part: the package, shipped weights, dependencies, and what you may add yourself."""
+
+    json: bool = False
+    """Print the list as JSON."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``metrichmsr`` with these arguments (the process's own by default); returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(argv)
+        sys.stdout.flush()
+        return status
+    except MetricHMSRError as error:
+        if "--debug" in argv:
+            traceback.print_exc()
+        print(f"metrichmsr: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has seen enough. Python would complain once more while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def parse(kind: type[Args], argv: Sequence[str], verb: str) -> Args:
+    """Fill a dataclass of options from the command line; prints help or the mistake, and exits, where that is due."""
+    import tyro
+
+    return tyro.cli(
+        kind,
+        prog=f"metrichmsr {verb}",
+        args=argv,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+    )
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if argv else 2
+    if argv[0] in ("-V", "--version"):
+        argv[0] = "version"
+    if argv[0] not in _VERBS:
+        near = difflib.get_close_matches(argv[0], _VERBS, n=1)
+        if near:
+            advice = f"did you mean {near[0]!r}?"
+        elif Path(argv[0]).exists():
+            advice = f"to recover people from it: metrichmsr recover {argv[0]}"
+        else:
+            advice = f"verbs are {', '.join(_VERBS)}"
+        raise UsageError(f"unknown verb {argv[0]!r}: {advice}")
+    return _VERBS[argv[0]].run(argv[1:])
+
+
+def _recover(argv: list[str]) -> int:
+    from metrichmsr.cli_recover import RecoverArgs, recover_inputs
+
+    return recover_inputs(parse(RecoverArgs, argv, "recover"))
+
+
+def _doctor(argv: list[str]) -> int:
+    args = parse(DoctorArgs, argv, "doctor")
+    from metrichmsr.doctor import as_json, as_text, examine, is_fit
+
+    findings = examine(args.body_model_dir)
+    print(as_json(findings) if args.json else as_text(findings))
+    return 0 if is_fit(findings) else 1
+
+
+def _licenses(argv: list[str]) -> int:
+    args = parse(LicensesArgs, argv, "licenses")
+    from metrichmsr.licenses import as_json, as_text, components
+
+    print(as_json(components()) if args.json else as_text(components()))
+    return 0
+
+
+def _version(argv: list[str]) -> int:
+    from metrichmsr import __version__
+
+    if argv:
+        raise UsageError(f"version takes no arguments, not {argv[0]!r}")
+    print(f"metrichmsr {__version__}")
+    return 0
+
+
+@dataclass(frozen=True)
+class _Verb:
+    run: Callable[[list[str]], int]
+    summary: str
+
+
+_VERBS = {
+    "recover": _Verb(_recover, "people of photos and videos as meshes, heights and positions in metres"),
+    "doctor": _Verb(_doctor, "what is installed, found and missing"),
+    "licenses": _Verb(_licenses, "the licence of every part"),
+    "version": _Verb(_version, "the version of this package"),
+}
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {name:<10} {verb.summary}" for name, verb in _VERBS.items())
+    return f"""\
+usage: metrichmsr VERB …
+
+One photo in, metric people out.
+
+verbs:
+{verbs}
+
+examples:
+  metrichmsr recover photo.jpg                 results go to ./out/photo/
+  metrichmsr recover photos/ --out results     a whole folder
+  metrichmsr recover photo.jpg --height 1.82   with the person's known height in metres
+  metrichmsr recover --help                    all options"""

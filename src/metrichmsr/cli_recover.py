@@ -1,0 +1,197 @@
+"""The verb ``recover``: options, the run, and what is told about it in the end."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TextIO, cast
+
+import tyro
+
+from metrichmsr.batch import BatchReport, RecoverOne, run_batch
+from metrichmsr.errors import UsageError
+from metrichmsr.export.atomic import check_writable
+from metrichmsr.export.people_table import require_parquet
+from metrichmsr.export.result_json import dump_result
+from metrichmsr.export.schema import Number, ResultDocument
+from metrichmsr.export.write import FORMATS, Format
+from metrichmsr.images import count_inputs, iter_inputs
+from metrichmsr.recover import Recoverer, RecoverOptions
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """What is read."""
+
+    recursive: bool = False
+    """Look into the subfolders of folders too."""
+    every: int = 1
+    """Of videos, take every n-th frame."""
+    max_frames: int | None = None
+    """Of each video, take at most so many frames."""
+    max_megapixels: float = 100.0
+    """Refuse larger pictures: unpacking them may take more memory than there is."""
+
+    def __post_init__(self) -> None:
+        for option, value in (("--every", self.every), ("--max-frames", self.max_frames)):
+            if value is not None and value < 1:
+                raise UsageError(f"{option} must be at least 1, not {value}")
+        if not self.max_megapixels > 0:
+            raise UsageError(f"--max-megapixels must be positive, not {self.max_megapixels:g}")
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written, and where."""
+
+    out: Path = Path("out")
+    """Folder for the results; each image gets a folder of its own in it, OUT/<image name>/."""
+    save: str = ",".join(FORMATS)
+    """What to write beside result.json, by commas: ply (a mesh each), glb (the scene), overlay (a picture); or none."""
+    table: Literal["csv", "parquet"] = "csv"
+    """Format of the table of all people that more than one image leaves in OUT."""
+    skip_existing: bool = False
+    """Keep the finished results in OUT and do only what is missing: resumes a stopped run."""
+    json: bool = False
+    """Print each result.json on stdout, one line an image, and nothing else there."""
+    debug: bool = False
+    """Show where in the program an error arose."""
+
+    def formats(self) -> tuple[Format, ...]:
+        """``save`` as a tuple.
+
+        Raises:
+            UsageError: It names something else.
+        """
+        names = [name.strip() for name in self.save.split(",") if name.strip() not in ("", "none")]
+        unknown = [name for name in names if name not in FORMATS]
+        if unknown:
+            raise UsageError(f"--save {self.save}: {unknown[0]!r} is none of {', '.join(FORMATS)}, none")
+        return tuple(cast("Format", name) for name in FORMATS if name in names)
+
+
+@dataclass(frozen=True)
+class RecoverArgs:
+    """Recover the people of photos and videos: body meshes, heights and positions in metres.
+
+    Exit status: 0 all done; 1 some inputs failed (named on stderr and in OUT/failures.json); 2 the run could not start.
+    """
+
+    inputs: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="INPUT…", help_behavior_hint="(one or more)"),
+    ]
+    """Photos, videos, folders, or quoted patterns such as 'holiday/*.jpg'."""
+    reading: InputOptions = field(default_factory=InputOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+    options: Annotated[RecoverOptions, tyro.conf.arg(name="")] = field(default_factory=RecoverOptions)
+    device: str | None = None
+    """Where the networks run: cpu, cuda, cuda:1, mps (default: cpu)."""
+
+
+def recover_inputs(args: RecoverArgs) -> int:
+    """Do what the command line asks for; returns the exit status.
+
+    Raises:
+        MetricHMSRError: The run cannot start; nothing was written.
+    """
+    output = args.output
+    if not args.inputs:
+        raise UsageError("no input: give photos, videos or folders, as in: metrichmsr recover photo.jpg")
+    formats = output.formats()
+    if output.table == "parquet":
+        require_parquet()
+    check_writable(output.out)
+
+    def load() -> RecoverOne:
+        return Recoverer(args.options, device=args.device)
+
+    results: list[tuple[Path, ResultDocument]] = []
+    stdout = sys.stdout
+
+    def on_result(folder: Path, document: ResultDocument) -> None:
+        results[:] = [(folder, document)]  # only the last: there may be a hundred thousand
+        if output.json:
+            print(dump_result(document), file=stdout, flush=True)
+
+    reading = args.reading
+    which: dict[str, Any] = {"recursive": reading.recursive, "every": reading.every, "max_frames": reading.max_frames}
+    items = iter_inputs(args.inputs, **which, max_pixels=round(1e6 * reading.max_megapixels))
+    # Whatever a library prints goes to stderr: stdout belongs to the results.
+    with contextlib.redirect_stdout(sys.stderr):
+        report = run_batch(
+            (item for item in items if not _is_result(item.path)),
+            load,
+            output.out,
+            total=count_inputs(args.inputs, **which),
+            formats=formats,
+            table=output.table,
+            skip_existing=output.skip_existing,
+            on_result=on_result,
+            show_traceback=output.debug,
+        )
+    if not output.json:
+        if report.images == 1 and results:
+            tell_one(*results[0], stdout)
+        elif report.images > 1:
+            tell_many(report, output.out, stdout)
+    return report.exit_status
+
+
+def tell_one(folder: Path, document: ResultDocument, stream: TextIO) -> None:
+    """Print camera, people and files of one result."""
+    camera, people = document["camera"], document["people"]
+    focal = 0.5 * (camera["K"][0][0] + camera["K"][1][1])
+    sigma = camera["focal_std_px"]
+    lines = [
+        f"{document['image']['path']}: {_count(len(people), 'person', 'people')}",
+        f"camera: focal length {_with_sigma(focal, sigma, 'px', 0)}, {camera['fov_x_deg']:.1f}° across, "
+        f"{camera['source']}",
+    ]
+    if people:
+        lines.append(f"  {'id':>2}  {'height':<15} {'distance':<15} score")
+    for person in people:
+        height = _with_sigma(person["height_m"], person["height_std_m"], "m", 2)
+        distance = _with_sigma(person["distance_m"], person["distance_std_m"], "m", 2)
+        lines.append(f"  {person['id']:>2}  {height:<15} {distance:<15} {_fixed(person['score'], 2)}")
+    lines.append(f"written to {folder}: {'  '.join(_files(folder))}")
+    stream.write("\n".join(lines) + "\n")
+
+
+def tell_many(report: BatchReport, out_dir: Path, stream: TextIO) -> None:
+    """Print the sums of a batch and where to look."""
+    kept = f" ({report.skipped} kept from before)" if report.skipped else ""
+    lines = [
+        f"{_count(report.done + report.skipped, 'image', 'images')} done{kept}, {len(report.failures)} failed; "
+        f"{_count(report.people, 'person', 'people')}"
+    ]
+    if report.table is not None:
+        lines.append(f"written to {out_dir}: a folder per image, and everybody in {report.table.name}")
+    if report.failures:
+        lines.append(f"what failed, and why: {out_dir / 'failures.json'}")
+    stream.write("\n".join(lines) + "\n")
+
+
+def _is_result(path: Path) -> bool:
+    # Folders searched again, after a run into one of them: our own pictures are no photos.
+    return path.name in ("overlay.png", "depth.png", "depth_preview.png") and (path.parent / "result.json").is_file()
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _with_sigma(value: Number, sigma: Number, unit: str, decimals: int) -> str:
+    around = "" if sigma is None else f" ± {sigma:.{decimals}f}"
+    return f"{_fixed(value, decimals)}{around} {unit}"
+
+
+def _fixed(value: Number, decimals: int) -> str:
+    return "?" if value is None else f"{value:.{decimals}f}"

@@ -1,0 +1,17 @@
+"""Writing results, one module per format.
+
+| module | writes | frame, unit |
+| --- | --- | --- |
+| :mod:`~metrichmsr.export.result_json` | ``result.json``: the result contract; also reads it | camera frame, metres |
+| :mod:`~metrichmsr.export.ply` | ``person_<id>.ply`` | camera frame (y down, z forward), metres |
+| :mod:`~metrichmsr.export.glb` | ``scene.glb``: everybody and the camera | y up, z backwards, metres |
+| :mod:`~metrichmsr.export.overlay` | ``overlay.png``: meshes over the photo, side and top view | metre grid |
+| :mod:`~metrichmsr.export.people_table` | ``people.csv`` or ``.parquet``: a row per person | camera frame, metres |
+| :mod:`~metrichmsr.export.write` | a whole result folder, put in place at once | |
+"""
+
+from metrichmsr.export.atomic import OutputError
+from metrichmsr.export.result_json import read_result
+from metrichmsr.export.write import FORMATS, Format, write_recovery
+
+__all__ = ["FORMATS", "Format", "OutputError", "read_result", "write_recovery"]

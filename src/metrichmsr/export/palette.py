@@ -1,0 +1,18 @@
+"""One colour a person, the same in every picture and mesh of a result."""
+
+from __future__ import annotations
+
+# Okabe and Ito's colour-blind-safe set without its black and yellow (which drown in photos), brightest contrasts first.
+_COLORS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (204, 121, 167),
+    (213, 94, 0),
+    (0, 114, 178),
+)
+
+
+def person_color(person_id: int) -> tuple[int, int, int]:
+    """Colour of a person as sRGB in 0…255; colours repeat after six people."""
+    return _COLORS[person_id % len(_COLORS)]

@@ -1,0 +1,74 @@
+"""What a person detector is, and how its double finds are removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+COCO_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
+"""How far annotators disagree, per COCO-17 keypoint, in units of the square root of the person's area (COCO's table)."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """People found in one image, best first. Continuous pixels of the upright image."""
+
+    boxes_xyxy: Float[np.ndarray, "N 4"]
+    """A box around each person; may reach out of the image where the person does."""
+    scores: Float[np.ndarray, "N"]
+    """Confidence in [0, 1]."""
+    keypoints: Float[np.ndarray, "N 17 3"] | None = None
+    """COCO-17 as u, v and confidence, where the detector knows them."""
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy)
+
+    def __getitem__(self, index: Int[np.ndarray, "M"] | Bool[np.ndarray, "N"] | slice) -> Detections:
+        keypoints = None if self.keypoints is None else self.keypoints[index]
+        return Detections(self.boxes_xyxy[index], self.scores[index], keypoints)
+
+
+class Detector(Protocol):
+    """Anything that finds people."""
+
+    def __call__(self, image: UInt8[np.ndarray, "H W 3"]) -> Detections:
+        """Find the people of an upright RGB image; an empty result where there are none."""
+        ...
+
+
+def empty_detections(*, with_keypoints: bool = False) -> Detections:
+    """Nobody."""
+    return Detections(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 17, 3)) if with_keypoints else None)
+
+
+def box_iou(a: Float[np.ndarray, "N 4"], b: Float[np.ndarray, "M 4"]) -> Float[np.ndarray, "N M"]:
+    """Intersection over union of all pairs of boxes."""
+    overlap = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    intersection = overlap.clip(0).prod(-1)
+    area_a, area_b = (a[:, 2:] - a[:, :2]).clip(0).prod(-1), (b[:, 2:] - b[:, :2]).clip(0).prod(-1)
+    return intersection / np.maximum(area_a[:, None] + area_b[None] - intersection, 1e-9)
+
+
+def keypoint_similarity(
+    a: Float[np.ndarray, "... 17 3"],
+    b: Float[np.ndarray, "... 17 3"],
+    area: Float[np.ndarray, "..."],
+    *,
+    min_confidence: float = 0.2,
+) -> Float[np.ndarray, "..."]:
+    """COCO's object keypoint similarity over the keypoints that both show; NaN where they share none.
+
+    Args:
+        a: u, v, confidence.
+        b: the same of another find.
+        area: of the person, square pixels.
+        min_confidence: keypoints below are not compared.
+    """
+    both = (a[..., 2] >= min_confidence) & (b[..., 2] >= min_confidence)
+    square = ((a[..., :2] - b[..., :2]) ** 2).sum(-1)
+    closeness = np.exp(-square / (2 * np.maximum(area, 1e-9)[..., None] * (2 * COCO_SIGMAS) ** 2))
+    count = both.sum(-1)
+    return np.where(count > 0, (closeness * both).sum(-1) / np.maximum(count, 1), np.nan)

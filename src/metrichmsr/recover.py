@@ -1,0 +1,348 @@
+"""The way of an image: read ► calibrate ► find people ► fit bodies ► assemble."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from metrichmsr.errors import InputError, UsageError
+from metrichmsr.structures import COCO17, Camera, Person, Recovery
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+    from torch import Tensor
+
+    from metrichmsr.calibration import Calibration
+    from metrichmsr.hmr.fitting.evidence import Evidence
+    from metrichmsr.hmr.fitting.fit import FitResult
+    from metrichmsr.images import Photo
+    from metrichmsr.people import People
+
+
+@dataclass(frozen=True)
+class RecoverOptions:
+    """How to recover people from a photo. Lengths in metres, angles in degrees, image measures in pixels."""
+
+    method: Literal["fit"] = "fit"
+    """How bodies are found: fit = fitted to landmarks, mask and priors."""
+    body_model: Literal["anny"] = "anny"
+    """Body model of the result."""
+
+    focal_px: float | None = None
+    """Focal length in pixels of the picture, if you know it."""
+    focal_35mm: float | None = None
+    """Focal length as 35 mm equivalent, if you know it."""
+    fov: float | None = None
+    """Horizontal field of view in degrees, if you know it."""
+    intrinsics: Path | None = None
+    """Intrinsics file: JSON {"K": …} or COLMAP cameras.txt."""
+    calibrate: Literal["anycalib", "geocalib", "moge"] | None = None
+    """Estimate the focal length with this installed model where photo and options do not tell it."""
+
+    height: str | None = None
+    """Known stature: metres (1.82), or a JSON file or text {"0": 1.82, …} by person id. Fixes the scale."""
+    length: tuple[float, float, float, float, float] | None = None
+    """A known length in the picture: X0 Y0 X1 Y1 METRES, upright at the distance of the person nearest to it."""
+
+    boxes: Path | None = None
+    """File with person boxes (x0, y0, x1, y1) to use instead of the detector."""
+    max_people: int = 50
+    """At most so many people in one picture."""
+    min_score: float | None = None
+    """Detections below this confidence are left out (default: the detector's own)."""
+    mask: bool = True
+    """Fit to the person mask as well as to the landmarks."""
+
+    def __post_init__(self) -> None:
+        if self.max_people < 1:
+            raise UsageError(f"--max-people must be at least 1, not {self.max_people}")
+        if self.length is not None and not (all(map(math.isfinite, self.length)) and self.length[4] > 0):
+            raise UsageError("--length wants X0 Y0 X1 Y1 METRES, all finite and METRES positive")
+
+
+@dataclass
+class Stopwatch:
+    """Milliseconds by stage."""
+
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent in the block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings_ms[name] = self.timings_ms.get(name, 0.0) + 1000 * (time.perf_counter() - start)
+
+
+class Recoverer:
+    """Recovers people from photos; loads its models once, at first use.
+
+    Args:
+        options: how; the defaults suit a photo of unknown origin.
+        device: torch device of the networks, the CPU if left out.
+    """
+
+    def __init__(self, options: RecoverOptions | None = None, *, device: str | None = None) -> None:
+        self.options = options or RecoverOptions()
+        self.device = device or "cpu"
+        self._heights = parse_heights(self.options.height)
+
+    def __call__(self, source: str | Path | np.ndarray | Photo, *, camera: Camera | None = None) -> Recovery:
+        """Recover the people of one picture.
+
+        Args:
+            source: a file, an RGB array (uint8 H×W×3), or a photo already read.
+            camera: intrinsics, if you have them as an object; they go before everything else.
+
+        Raises:
+            InputError: the picture, its intrinsics or its boxes cannot be used.
+        """
+        watch = Stopwatch()
+        start = time.perf_counter()
+        with watch.stage("read"):
+            photo = self._read(source)
+        with watch.stage("calibrate"):
+            calibration = self._calibrate(photo, camera)
+        image, shown = photo.rgb, calibration.camera
+        if shown.distortion is not None and any(shown.distortion):
+            from metrichmsr.geometry.distortion import undistort_image
+
+            with watch.stage("undistort"):
+                image, shown = undistort_image(image, shown)
+        with watch.stage("find people"):
+            people = self._find(image, photo.path)
+        warnings = list(calibration.warnings)
+        recovered: tuple[Person, ...] = ()
+        if len(people.landmarks):
+            with watch.stage("fit"):
+                evidence = self._evidence(people, image, shown, warnings)
+                fit = self.fitter(evidence)
+            with watch.stage("assemble"):
+                recovered = self._assemble(people, fit, evidence, image, shown)
+        else:
+            warnings.append("nobody was found in this picture")
+        watch.timings_ms["total"] = 1000 * (time.perf_counter() - start)
+        return Recovery(
+            image_path=photo.path,
+            image=image,
+            camera=shown,
+            people=recovered,
+            warnings=tuple(warnings),
+            timings_ms=watch.timings_ms,
+            versions=self._versions,
+        )
+
+    @cached_property
+    def fitter(self) -> Any:
+        """The fitter with its body and priors."""
+        from metrichmsr.bodies import load_body_model
+        from metrichmsr.bodies.shape_prior import ShapePrior
+        from metrichmsr.hmr.fitting.fit import Fitter
+        from metrichmsr.hmr.pose_prior import PosePrior
+
+        return Fitter(
+            body=load_body_model(self.options.body_model),
+            pose_prior=PosePrior.load(),
+            shape_prior=ShapePrior.load(),
+        )
+
+    @cached_property
+    def _versions(self) -> Mapping[str, str]:
+        from metrichmsr import __version__
+        from metrichmsr.weights import short_hash
+
+        parts = ("blazepose_heavy", "movenet_multipose", "anny", "pose_prior")
+        return {"metrichmsr": __version__, "checkpoint": " ".join(f"{p}:{short_hash(p)}" for p in parts)}
+
+    @cached_property
+    def _detector(self) -> Any:
+        from metrichmsr.people import MoveNetDetector
+
+        return MoveNetDetector(max_people=self.options.max_people)
+
+    @cached_property
+    def _landmarker(self) -> Any:
+        from metrichmsr.people import Landmarker
+
+        return Landmarker()
+
+    def _read(self, source: str | Path | np.ndarray | Photo) -> Photo:
+        from metrichmsr.images import Photo, from_array, read_image
+
+        if isinstance(source, Photo):
+            return source
+        if isinstance(source, np.ndarray):
+            return from_array(source)
+        return read_image(source)
+
+    def _calibrate(self, photo: Photo, camera: Camera | None) -> Calibration:
+        from metrichmsr.calibration import Calibration, calibrate
+
+        if camera is not None:
+            height, width = photo.rgb.shape[:2]
+            if (camera.width, camera.height) != (width, height):
+                raise InputError(
+                    f"{photo.path}: camera is for {camera.width}×{camera.height}, picture is {width}×{height}"
+                )
+            return Calibration(camera, ())
+        return calibrate(photo, self.options)
+
+    def _find(self, image: UInt8[np.ndarray, "H W 3"], path: Path) -> People:
+        from metrichmsr.people import find_people, read_boxes
+
+        options = self.options
+        boxes = None
+        if options.boxes is not None:
+            height, width = image.shape[:2]
+            boxes = read_boxes(options.boxes, image_name=path.name, image_size=(width, height))[: options.max_people]
+        threshold = {} if options.min_score is None else {"min_score": options.min_score}
+        return find_people(
+            image,
+            detector=None if boxes is not None else self._detector,
+            landmarker=self._landmarker,
+            boxes=boxes,
+            max_people=options.max_people,
+            **threshold,
+        )
+
+    def _evidence(self, people: People, image: np.ndarray, camera: Camera, warnings: list[str]) -> Evidence:
+        from metrichmsr.hmr.fitting.evidence import gather_evidence
+
+        known_heights = self._known_heights(len(people.landmarks), warnings)
+        known_depths = self._known_depths(people, camera, warnings)
+        return gather_evidence(
+            people.landmarks, camera, known_height_m=known_heights, known_depth_m=known_depths, use_mask=self.options.mask
+        )
+
+    def _known_heights(self, n: int, warnings: list[str]) -> Float[np.ndarray, "N"]:
+        known = np.full(n, np.nan)
+        if isinstance(self._heights, float):
+            known[:] = self._heights
+            if n > 1:
+                warnings.append(
+                    f"--height {self._heights:g} was taken for all {n} people; give a JSON by id to tell them apart"
+                )
+        elif self._heights:
+            for person, height in self._heights.items():
+                if person < n:
+                    known[person] = height
+                else:
+                    warnings.append(f"--height names person {person}, but only {n} were found")
+        return known
+
+    def _known_depths(self, people: People, camera: Camera, warnings: list[str]) -> Float[np.ndarray, "N"]:
+        """z-depth of the person nearest to a known length: focal · metres / pixels."""
+        known = np.full(len(people.landmarks), np.nan)
+        if self.options.length is None or not len(known):
+            return known
+        u0, v0, u1, v1, metres = self.options.length
+        ends = np.array([[u0, v0, 1.0], [u1, v1, 1.0]]) @ np.linalg.inv(camera.K).T
+        span = float(np.linalg.norm(ends[1, :2] - ends[0, :2]))
+        if span == 0:
+            raise UsageError("--length: its two ends are the same pixel")
+        boxes = people.detections.boxes_xyxy
+        middle = np.array([(u0 + u1) / 2, (v0 + v1) / 2])
+        gap = np.maximum(np.maximum(boxes[:, :2] - middle, middle - boxes[:, 2:]), 0)
+        nearest = int(np.linalg.norm(gap, axis=1).argmin())
+        known[nearest] = metres / span
+        warnings.append(f"the known length fixes the distance of person {nearest}")
+        return known
+
+    def _assemble(
+        self, people: People, fit: FitResult, evidence: Evidence, image: np.ndarray, camera: Camera
+    ) -> tuple[Person, ...]:
+        import roma
+
+        body, landmarks = self.fitter.body, people.landmarks
+        rotvecs = roma.rotmat_to_rotvec(fit.pose).numpy().astype(np.float64)
+        vertices, joints = fit.body.vertices_m.numpy(), fit.body.joints_m.numpy().astype(np.float64)
+        coco = fit.body.coco17_m.numpy().astype(np.float64)
+        faces = body.faces.numpy()
+        # Distance is measured in focal lengths: what the focal length is off, the distance is off as well.
+        focal_part = 0.0 if camera.focal_std_px is None else camera.focal_std_px / camera.focal_px
+        detected = landmarks.coco17
+        persons = []
+        for i in range(len(landmarks)):
+            translation = fit.state.translation_m[i].numpy().astype(np.float64)
+            distance = float(np.linalg.norm(translation))
+            seen = detected[i, :, 2] > 0.5
+            projected = coco[i] @ camera.K.T
+            error = np.linalg.norm(projected[:, :2] / projected[:, 2:] - detected[i, :, :2], axis=1)
+            persons.append(
+                Person(
+                    id=i,
+                    score=float(people.detections.scores[i]),
+                    box_xyxy=np.asarray(people.detections.boxes_xyxy[i], dtype=np.float64),
+                    body_model=body.name,
+                    translation_m=translation,
+                    pose={name: rotvecs[i, j] for j, name in enumerate(body.bone_names)},
+                    shape={name: float(fit.state.shape[i, k]) for k, name in enumerate(body.shape_names)},
+                    height_m=float(fit.body.height_m[i]),
+                    height_std_m=float(fit.height_std_m[i]),
+                    distance_std_m=distance * math.hypot(float(fit.log_depth_std[i]), focal_part),
+                    keypoints_2d_px=np.asarray(detected[i], dtype=np.float64),
+                    keypoints_3d_m=coco[i],
+                    vertices_m=vertices[i],
+                    faces=faces,
+                    joints_m=joints[i],
+                    mask=landmarks.mask(i, height=image.shape[0], width=image.shape[1]),
+                    reprojection_px=float(np.median(error[seen])) if seen.any() else math.nan,
+                )
+            )
+        return tuple(persons)
+
+
+def recover(source: str | Path | np.ndarray, *, camera: Camera | None = None, **options: Any) -> Recovery:
+    """Recover the people of one picture as metric meshes in its camera's frame.
+
+    Loads the models anew at every call: keep a :class:`Recoverer` for more than one picture.
+
+    Args:
+        source: a file, or an RGB array (uint8 H×W×3).
+        camera: intrinsics, if you have them as an object.
+        **options: fields of :class:`RecoverOptions`, for instance ``focal_px=1200`` or ``height="1.82"``.
+    """
+    return Recoverer(RecoverOptions(**options))(source, camera=camera)
+
+
+def parse_heights(text: str | None) -> float | dict[int, float] | None:
+    """Read ``--height``: one number in metres, or JSON (text or file) of metres by person id.
+
+    Raises:
+        UsageError: it is none of these, or a height is not that of a human (0.3 to 2.7 m).
+    """
+    if text is None:
+        return None
+    try:
+        return _plausible_height(float(text))
+    except ValueError:
+        pass
+    path = Path(text)
+    try:
+        content = json.loads(path.read_text() if not text.lstrip().startswith("{") and path.is_file() else text)
+        heights = {int(person): _plausible_height(float(value)) for person, value in content.items()}
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise UsageError(f'--height {text}: neither metres nor a JSON like {{"0": 1.82}} by person id') from error
+    if any(person < 0 for person in heights):
+        raise UsageError(f"--height {text}: person ids start at 0")
+    return heights
+
+
+def _plausible_height(height_m: float) -> float:
+    if not 0.3 <= height_m <= 2.7:
+        raise UsageError(f"--height: {height_m:g} is no human stature in metres (0.3 to 2.7)")
+    return height_m
+
+
+__all__ = ["COCO17", "RecoverOptions", "Recoverer", "parse_heights", "recover"]

@@ -1,0 +1,148 @@
+"""Depth, face and barycentrics of triangle meshes in every pixel, in plain torch: no OpenGL, no compiled extension.
+
+Convention
+    Vertices in the camera frame, metres (OpenCV: x right, y down, z forward). Pixel (column i, row j) is sampled at its
+    centre (i + 0.5, j + 0.5). Depth is z-depth. Faces are counter-clockwise seen from outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int, Int64
+from torch import Tensor
+
+from metrichmsr.rendering.coverage import View, nearest_keys, unpack
+
+# Pixels whose barycentrics are computed at once: see coverage._CPU_BATCH.
+_CPU_PIXELS = 1 << 16
+_GPU_PIXELS = 1 << 23
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """The nearest surface seen by every pixel. Holds no gradient: what is visible is not differentiable."""
+
+    depth_m: Float[Tensor, "B H W"]
+    """z-depth of the surface, metres, float32; NaN where there is none."""
+    face_id: Int64[Tensor, "B H W"]
+    """Row of ``faces``; -1 where there is no surface."""
+    barycentrics: Float[Tensor, "B H W 3"]
+    """Weights of the face's three corners at the surface point (perspective-correct), float32, summing to 1; 0 where
+    there is no surface."""
+
+    @property
+    def mask(self) -> Bool[Tensor, "B H W"]:
+        """Where a surface is seen."""
+        return self.face_id >= 0
+
+
+@torch.no_grad()
+def rasterize(
+    vertices: Float[Tensor, "B V 3"],
+    faces: Int[Tensor, "F 3"],
+    K: Float[Tensor, "B 3 3"] | Float[Tensor, "3 3"],
+    *,
+    height: int,
+    width: int,
+    near_m: float = 0.05,
+    cull_backfaces: bool = False,
+) -> Fragments:
+    """Render B poses of one mesh, each into its own picture.
+
+    A pixel belongs to a triangle where its centre lies inside, by the top-left rule where it lies on an edge: meshes
+    have no cracks, and of two triangles that share an edge exactly one takes a pixel. At equal depth the first face
+    wins. Triangles that reach through the near plane are seen from there on. Triangles with a corner that is not finite
+    and triangles seen exactly edge-on are not drawn. Everything is computed in float64, whatever ``vertices`` are.
+
+    Args:
+        vertices: Camera frame, metres.
+        faces: Corners of the triangles, indices into V.
+        K: Intrinsics in continuous pixels, of the form [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with positive focal
+            lengths; skew and a principal point outside the picture are fine.
+        height: Rows of the picture.
+        width: Columns of the picture.
+        near_m: What is nearer than this z-depth is not seen. Positive.
+        cull_backfaces: Leave out triangles seen from behind: faster, and the same picture for closed meshes that the
+            camera is outside of.
+
+    Raises:
+        ValueError: A shape does not fit, or the near plane is not in front of the camera.
+    """
+    if vertices.ndim != 3 or vertices.shape[-1] != 3:
+        raise ValueError(f"vertices must be B×V×3, not {tuple(vertices.shape)}")
+    if faces.ndim != 2 or faces.shape[-1] != 3:
+        raise ValueError(f"faces must be F×3, not {tuple(faces.shape)}")
+    images = vertices.shape[0]
+    if K.shape not in ((3, 3), (images, 3, 3)):
+        raise ValueError(f"K must be 3×3 or {images}×3×3, not {tuple(K.shape)}")
+    if height < 1 or width < 1:
+        raise ValueError(f"picture size must be positive, not {width}×{height}")
+    if not near_m > 0:
+        raise ValueError(f"near_m must be positive, not {near_m}")
+    points = vertices.to(torch.float64) @ K.to(torch.float64).mT
+    corners = faces.long().T.contiguous()
+    keys = nearest_keys(points, corners, View(height, width, near_m, cull_backfaces))
+    face_id, depth = unpack(keys)
+    barycentrics = _barycentrics(points, corners, face_id, width)
+    return Fragments(
+        depth_m=depth.view(images, height, width),
+        face_id=face_id.view(images, height, width),
+        barycentrics=barycentrics.view(images, height, width, 3),
+    )
+
+
+def interpolate(
+    fragments: Fragments,
+    faces: Int[Tensor, "F 3"],
+    attributes: Float[Tensor, "B V C"] | Float[Tensor, "V C"],
+) -> Float[Tensor, "B H W C"]:
+    """Vertex attributes (colours, normals, positions…) at the surface points; 0 where there is no surface.
+
+    Differentiable with respect to ``attributes``: with z of the vertices as attribute it is the depth map, and its
+    gradient that of depth with barycentrics held fixed. Which face is seen where carries no gradient.
+    """
+    batch, height, width = fragments.face_id.shape
+    values = attributes.expand(batch, *attributes.shape[-2:])
+    vertices, channels = values.shape[1:]
+    face_id = fragments.face_id.view(-1)
+    seen = (face_id >= 0).nonzero().squeeze(1)
+    corners = faces.long().index_select(0, face_id.index_select(0, seen))
+    corners = corners + (seen // (height * width) * vertices)[:, None]
+    weights = fragments.barycentrics.view(-1, 3).index_select(0, seen).to(values.dtype)
+    values = values.reshape(batch * vertices, channels)
+    a, b, c = (values.index_select(0, corners[:, k]) * weights[:, k, None] for k in range(3))
+    picture = values.new_zeros(batch * height * width, channels)
+    return picture.index_copy_(0, seen, a + b + c).view(batch, height, width, channels)
+
+
+def _barycentrics(
+    points: Float[Tensor, "B V 3"], corners: Int64[Tensor, "3 F"], face_id: Int64[Tensor, "B N"], width: int
+) -> Float[Tensor, "B N 3"]:
+    """Perspective-correct weights of the corners; N = height·width."""
+    images, vertices, _ = points.shape
+    n_pixels = face_id.shape[1]
+    x, y, z = points.reshape(-1, 3).T.contiguous()
+    flat = face_id.view(-1)
+    seen = (flat >= 0).nonzero().squeeze(1)
+    out = torch.zeros(images * n_pixels, 3, dtype=torch.float32, device=points.device)
+    for pixel in seen.split(_GPU_PIXELS if points.is_cuda else _CPU_PIXELS):
+        face = flat.index_select(0, pixel)
+        image = torch.div(pixel, n_pixels, rounding_mode="floor")
+        within = pixel - image * n_pixels
+        row = torch.div(within, width, rounding_mode="floor")
+        u = (within - row * width).to(torch.float64).add_(0.5)
+        v = row.to(torch.float64).add_(0.5)
+        relative = []
+        for corner in corners:
+            index = corner.index_select(0, face).add_(image, alpha=vertices)
+            depth = z.index_select(0, index)
+            relative.append((x.index_select(0, index).sub_(u * depth), y.index_select(0, index).sub_(v * depth)))
+        # (u, v, 1)·(pᵢ × pⱼ) with the pixel moved to the origin, where little cancels.
+        (ax, ay), (bx, by), (cx, cy) = relative
+        wa, wb, wc = bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx
+        scale = (wa + wb + wc).reciprocal_()
+        weights = torch.stack([w.mul_(scale).float() for w in (wa, wb, wc)], dim=1)
+        out.index_copy_(0, pixel, weights.clamp_(0, 1))
+    return out.view(images, n_pixels, 3)
