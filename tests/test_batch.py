@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,12 @@ from metrichmsr.images import InputItem
 
 
 class Recoverer:
-    """Counts how often it was loaded and asked; a "photo" is its path."""
+    """Notes what it was asked; a "photo" is its path."""
 
     def __init__(self, make_recovery):
         self.make_recovery = make_recovery
-        self.loaded = 0
         self.asked: list[str] = []
         self.answers = {}
-
-    def load(self):
-        self.loaded += 1
-        return self
 
     def __call__(self, photo: str):
         self.asked.append(photo)
@@ -43,7 +39,7 @@ def recoverer(make_recovery):
 @pytest.fixture
 def run(recoverer, tmp_path):
     def run(items, **options):
-        return run_batch(items, recoverer.load, tmp_path, formats=("ply",), **options)
+        return run_batch(items, recoverer, tmp_path, formats=("ply",), **options)
 
     return run
 
@@ -65,7 +61,7 @@ def test_all_done(run, recoverer, tmp_path, capsys):
     results = []
     report = run([item("a.jpg"), item("b.jpg"), item("c.jpg")], on_result=lambda *result: results.append(result))
     assert (report.exit_status, report.done, report.people, report.failures) == (0, 3, 6, [])
-    assert recoverer.loaded == 1
+    assert recoverer.asked == ["a.jpg", "b.jpg", "c.jpg"]
     assert visible(tmp_path) == ["a", "b", "c", "people.csv"]
     assert [folder.name for folder, _ in results] == ["a", "b", "c"]
     assert results[1][1] == read_result(tmp_path / "b" / "result.json")
@@ -119,29 +115,19 @@ def test_failures_of_an_earlier_run_are_forgotten(run, tmp_path):
     assert visible(tmp_path) == ["a"]
 
 
-def test_models_are_not_loaded_for_what_cannot_be_read(run, recoverer):
+def test_nothing_is_asked_about_what_cannot_be_read(run, recoverer):
     run([item("a.jpg", error=InputError("a.jpg: bad")), item("b", error=InputError("b: bad"))])
-    assert recoverer.loaded == 0
-
-
-def test_models_that_cannot_be_loaded_end_the_run(recoverer, tmp_path):
-    def load():
-        raise ModelFileError("SMPL_NEUTRAL.pkl: not found")
-
-    bad = item("a.jpg", error=InputError("a.jpg: bad"))
-    with pytest.raises(ModelFileError):
-        run_batch([bad, item("b.jpg"), item("c.jpg")], load, tmp_path)
-    assert json.loads((tmp_path / "failures.json").read_text())[0]["path"] == "a.jpg"
-    assert visible(tmp_path) == ["failures.json"]
+    assert recoverer.asked == []
 
 
 @pytest.mark.parametrize("error", [ModelFileError("anny.npz: missing"), UsageError("--length: nonsense")])
 def test_what_concerns_the_whole_run_ends_it(run, recoverer, tmp_path, error):
     recoverer.answers = {"b.jpg": error}
     with pytest.raises(type(error)):
-        run([item("a.jpg"), item("b.jpg"), item("c.jpg")])
+        run([item("bad.jpg", error=InputError("bad.jpg: bad")), item("a.jpg"), item("b.jpg"), item("c.jpg")])
     assert recoverer.asked == ["a.jpg", "b.jpg"]
-    assert visible(tmp_path) == ["a"]
+    assert visible(tmp_path) == ["a", "failures.json", "people.csv"]
+    assert json.loads((tmp_path / "failures.json").read_text())[0]["path"] == "bad.jpg"
 
 
 def test_interrupted(run, recoverer, tmp_path, capsys):
@@ -192,11 +178,11 @@ def test_an_input_that_became_unusable_fails_although_a_result_is_there(run):
     assert (report.skipped, report.exit_status) == (0, 1)
 
 
-def test_nothing_is_loaded_when_everything_is_kept(run, recoverer):
+def test_nobody_is_asked_when_everything_is_kept(run, recoverer):
     run([item("a.jpg"), item("b.jpg")])
-    recoverer.loaded = 0
+    recoverer.asked.clear()
     report = run([item("a.jpg"), item("b.jpg")], skip_existing=True)
-    assert recoverer.loaded == 0
+    assert recoverer.asked == []
     assert report.exit_status == 0
 
 
@@ -247,6 +233,19 @@ def test_table_as_parquet(run, tmp_path):
     assert [row["folder"] for row in rows] == ["a", "a", "b", "b"]
     assert rows[3]["z_m"] == 5.0
     assert rows[0]["frame"] is None
+
+
+def test_time_of_reading_is_counted(run, tmp_path):
+    def read():
+        time.sleep(0.05)
+        return "a.jpg"
+
+    run([InputItem(path=Path("a.jpg"), stem="a", read=read)], total=1)
+    timings = read_result(tmp_path / "a" / "result.json")["timings_ms"]
+    assert timings["read"] >= 50 + 1.234
+    assert timings["total"] >= 50
+    assert timings["fit"] == 900.0
+    assert timings["export"] > 0
 
 
 def test_tracebacks_on_request(run, recoverer, capsys):

@@ -14,6 +14,12 @@ from metrichmsr.errors import ModelFileError
 from metrichmsr.weights import list_weights
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Leaves out the one examination that takes seconds: loading all models."""
+    monkeypatch.setattr(doctor, "_recovery", lambda: iter(()))
+
+
 def by_name(findings, section=None):
     return {finding.name: finding for finding in findings if section in (None, finding.section)}
 
@@ -61,7 +67,9 @@ def test_this_installation_is_fit():
     assert broken == []
     names = by_name(findings)
     assert names["python"].state == names["torch"].state == names["cpu"].state == names["anny"].state == "ok"
-    assert {finding.section for finding in findings} >= {"versions", "devices", "weights", "body models", "folders"}
+    assert {finding.section for finding in findings} >= {
+        *("versions", "devices", "weights", "body models", "recovery", "optional parts", "folders")
+    }
     text = doctor.as_text(findings)
     assert text.endswith("ready: metrichmsr recover photo.jpg")
     assert max(map(len, text.splitlines())) < 400
@@ -70,13 +78,13 @@ def test_this_installation_is_fit():
     assert len(document["findings"]) == len(findings)
 
 
-def test_missing_body_models_say_what_to_do(tmp_path):
+def test_missing_body_models_say_what_to_do(quick, tmp_path):
     smpl = by_name(doctor.examine(tmp_path), "body models")["smpl"]
     assert smpl.state == "absent"
     assert "smpl.is.tue.mpg.de" in smpl.detail
 
 
-def test_broken_parts_are_found(monkeypatch, tmp_path):
+def test_broken_parts_are_found(quick, monkeypatch, tmp_path):
     write_weights(tmp_path, "a.safetensors", b"weights", hashlib.sha256(b"other").hexdigest())
     monkeypatch.setattr("metrichmsr.weights.list_weights", lambda: list_weights(tmp_path))
 
@@ -100,7 +108,7 @@ def test_broken_parts_are_found(monkeypatch, tmp_path):
     assert "broken: see the lines marked !!" in doctor.as_text(findings)
 
 
-def test_an_examination_that_fails_is_a_finding(monkeypatch):
+def test_an_examination_that_fails_is_a_finding(quick, monkeypatch):
     monkeypatch.setattr("metrichmsr.weights.list_weights", lambda: 1 / 0)
     finding = by_name(doctor.examine(), "weights")["examination"]
     assert finding.state == "broken"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import traceback
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,7 +73,7 @@ class BatchReport:
 
 def run_batch(
     items: Iterable[InputItem],
-    load: Callable[[], RecoverOne],
+    recover_one: RecoverOne,
     out_dir: Path,
     *,
     total: int | None = None,
@@ -90,7 +91,7 @@ def run_batch(
 
     Args:
         items: Images to do, each read when its turn has come.
-        load: Loads the models. Called once, when the first image was read; what it raises ends the run.
+        recover_one: Does one image; loads its models at the first (:class:`metrichmsr.recover.Recoverer`).
         out_dir: Existing, writable folder (:func:`metrichmsr.export.atomic.check_writable`).
         total: Number of items where it is known beforehand.
         formats: What to save beside ``result.json``.
@@ -105,7 +106,7 @@ def run_batch(
     """
     from tqdm import tqdm
 
-    run = _Run(load, out_dir, formats, skip_existing, on_result, show_traceback)
+    run = _Run(recover_one, out_dir, formats, skip_existing, on_result, show_traceback)
     try:
         for item in tqdm(items, total=total, unit="image", disable=total == 1):
             run.do(item)
@@ -125,20 +126,19 @@ class _Run:
 
     def __init__(
         self,
-        load: Callable[[], RecoverOne],
+        recover_one: RecoverOne,
         out_dir: Path,
         formats: Collection[Format],
         skip_existing: bool,
         on_result: Callable[[Path, ResultDocument], None] | None,
         show_traceback: bool,
     ) -> None:
-        self.load = load
+        self.recover_one = recover_one
         self.out_dir = out_dir
         self.formats = formats
         self.skip_existing = skip_existing
         self.on_result = on_result
         self.show_traceback = show_traceback
-        self.recover_one: RecoverOne | None = None
         self.report = BatchReport()
         self.rows: list[dict[str, Any]] = []
 
@@ -147,16 +147,13 @@ class _Run:
             self.report.skipped += 1
             self.finish(self.out_dir / item.stem, kept)
             return
+        start = time.perf_counter()
         try:
             photo = item.read()
-        except Exception as error:
-            self.fail(item, error)
-            return
-        if self.recover_one is None:
-            self.recover_one = self.load()
-        try:
+            read_ms = 1000 * (time.perf_counter() - start)
+            recovery = _with_reading_time(self.recover_one(photo), read_ms)
             folder, document = write_result_folder(
-                self.recover_one(photo), self.out_dir, item.stem, formats=self.formats, frame=item.frame
+                recovery, self.out_dir, item.stem, formats=self.formats, frame=item.frame
             )
         except (UsageError, ModelFileError):  # concerns the run, not this image
             raise
@@ -193,6 +190,14 @@ def _finished(item: InputItem, folder: Path) -> ResultDocument | None:
     # With repeating names the numbering may have shifted since: the folder must be of this very image.
     image = document["image"]
     return document if (image["path"], image.get("frame")) == (str(item.path), item.frame) else None
+
+
+def _with_reading_time(recovery: Recovery, read_ms: float) -> Recovery:
+    # The recoverer got a picture that was read already, and could not take the time of that.
+    timings_ms = dict(recovery.timings_ms)
+    for stage in ("read", "total"):
+        timings_ms[stage] = timings_ms.get(stage, 0.0) + read_ms
+    return replace(recovery, timings_ms=timings_ms)
 
 
 def _where(item: InputItem) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TextIO, cast
 
 import tyro
 
-from metrichmsr.batch import BatchReport, RecoverOne, run_batch
+from metrichmsr.batch import BatchReport, run_batch
 from metrichmsr.errors import UsageError
 from metrichmsr.export.atomic import check_writable
 from metrichmsr.export.people_table import require_parquet
@@ -104,10 +104,11 @@ def recover_inputs(args: RecoverArgs) -> int:
     formats = output.formats()
     if output.table == "parquet":
         require_parquet()
-    check_writable(output.out)
+    from metrichmsr.calibration.options import check_options  # late: its neighbours need torch
 
-    def load() -> RecoverOne:
-        return Recoverer(args.options, device=args.device)
+    check_options(args.options)
+    recoverer = Recoverer(args.options, device=args.device)
+    check_writable(output.out)
 
     results: list[tuple[Path, ResultDocument]] = []
     stdout = sys.stdout
@@ -124,7 +125,7 @@ def recover_inputs(args: RecoverArgs) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         report = run_batch(
             (item for item in items if not _is_result(item.path)),
-            load,
+            recoverer,
             output.out,
             total=count_inputs(args.inputs, **which),
             formats=formats,

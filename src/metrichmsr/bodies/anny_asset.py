@@ -12,6 +12,9 @@ difference from the mirrored left half, neighbours in the vertex list are differ
 from __future__ import annotations
 
 import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,12 +72,26 @@ def read_asset(path: Path = ASSET) -> AnnyData:
     Raises:
         ModelFileError: the file is missing, damaged or of another format.
     """
+    with open_asset(path) as raw:
+        return _unpack({key: raw[key] for key in raw})
+
+
+@contextmanager
+def open_asset(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """The asset's raw arrays, each read when asked for; errors inside the block are told as errors of the file.
+
+    Raises:
+        ModelFileError: the file is missing or damaged, or lacks what is asked for.
+    """
     if not path.is_file():
-        raise ModelFileError(f"{path}: the Anny body asset is missing; reinstall metrichmsr (or scripts/build_anny_asset.py)")
+        raise ModelFileError(
+            f"{path}: the Anny body asset is missing; reinstall metrichmsr (or scripts/build_anny_asset.py)"
+        )
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return _unpack({key: file[key] for key in file.files})
-    except (ValueError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile) as error:
+        # NumPy leaves the file open when it is not a zip, so it is opened here.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            yield file
+    except (ValueError, KeyError, IndexError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelFileError(f"{path}: not a usable Anny body asset ({type(error).__name__}: {error})") from error
 
 
@@ -134,9 +151,7 @@ def pack_planes(values: Int[np.ndarray, "r 3 V"], mirrored_vertices: Int[np.ndar
     return planes
 
 
-def unpack_planes(
-    planes: list[np.ndarray], mirrored_vertices: Int[np.ndarray, "V"]
-) -> Int[np.ndarray, "r 3 V"]:
+def unpack_planes(planes: list[np.ndarray], mirrored_vertices: Int[np.ndarray, "V"]) -> Int[np.ndarray, "r 3 V"]:
     """Byte planes to integers."""
     folded = np.zeros(planes[0].shape, dtype=np.int32)
     for i, plane in enumerate(planes):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -27,18 +29,18 @@ class KinematicTree(nn.Module):
             depth.append(depth[parent] + 1)
             ancestors[bone] = ancestors[parent]
             ancestors[bone, bone] = 1.0
-        self.register_buffer("ancestors", ancestors)
-        self.register_buffer("safe_parents", torch.tensor((0, *parents[1:])))
+        self.register_buffer("ancestors", ancestors, persistent=False)
+        self.register_buffer("safe_parents", torch.tensor((0, *parents[1:])), persistent=False)
         # Bones sorted by depth; each level's parents lie in the level before it.
         levels = [[b for b, d in enumerate(depth) if d == level] for level in range(max(depth) + 1)]
         order = [b for level in levels for b in level]
         self._spans = []
-        for before, level in zip(levels, levels[1:], strict=False):
+        for before, level in itertools.pairwise(levels):
             place = {bone: i for i, bone in enumerate(before)}
             start = self._spans[-1][1] if self._spans else 1
             self._spans.append((start, start + len(level), [place[parents[b]] for b in level]))
-        self.register_buffer("order", torch.tensor(order))
-        self.register_buffer("back", torch.tensor(order).argsort())
+        self.register_buffer("order", torch.tensor(order), persistent=False)
+        self.register_buffer("back", torch.tensor(order).argsort(), persistent=False)
 
     safe_parents: Tensor
     """(J,), parents with the root as its own."""
@@ -53,9 +55,7 @@ class KinematicTree(nn.Module):
             levels.append(levels[-1][:, parents] @ local[:, start:stop])
         return torch.cat(levels, dim=1)[:, self.back]
 
-    def joints(
-        self, rotations: Float[Tensor, "B J 3 3"], offsets: Float[Tensor, "B J 3"]
-    ) -> Float[Tensor, "B J 3"]:
+    def joints(self, rotations: Float[Tensor, "B J 3 3"], offsets: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J 3"]:
         """Bone heads, the root's at the origin, from each bone's offset from its parent at the identity pose."""
         steps = (rotations[:, self.safe_parents] @ offsets[..., None]).squeeze(-1)
         return self.ancestors @ steps

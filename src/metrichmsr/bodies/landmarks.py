@@ -1,11 +1,12 @@
 """Keypoints of a body: weighted sums of mesh vertices and bone heads.
 
-COCO-17 and BlazePose's 33 landmarks are what detectors report, so they are placed where an *annotator* marks them, which
-is not where a rig turns its bones. On Anny the limb joints are those of the keypoint regressor published with it (fitted
-to COCO-style annotation: the shoulder sits 2–3 cm above the rig's pivot, the elbow 2 cm up the arm). Its hips hang on
-the thigh and would rise 4–5 cm when a person sits; annotators mark them between there and the joint, so ours lie halfway
-between the regressor's hip and the bone head. Eyes, ears, nose, mouth corners, heels and toe tips are points of the
-skin. BlazePose's knuckles are the heads of the proximal finger bones (index, little finger) and of the thumb's second.
+COCO-17 and BlazePose's 33 landmarks are what detectors report, so they are placed where an *annotator* marks them,
+which is not where a rig turns its bones. On Anny the limb joints are those of the keypoint regressor published with
+it (fitted to COCO-style annotation: the shoulder sits 2–3 cm above the rig's pivot, the elbow 2 cm up the arm). Its
+hips hang on the thigh and would rise 4–5 cm when a person sits; annotators mark them between there and the joint, so
+ours lie halfway between the regressor's hip and the bone head. Eyes, ears, nose, mouth corners, heels and toe tips
+are points of the skin. BlazePose's knuckles are the heads of the proximal finger bones (index, little finger) and of
+the thumb's second.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class PointRegressor(nn.Module):
     def __init__(self, index: Int[Tensor, "P K"], weight: Float[Tensor, "P K"], *, num_vertices: int) -> None:
         super().__init__()
         self.num_vertices = num_vertices
-        self.register_buffer("index", index)
-        self.register_buffer("weight", weight)
+        self.register_buffer("index", index, persistent=False)
+        self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, vertices: Float[Tensor, "B V 3"], joints: Float[Tensor, "B J 3"]) -> Float[Tensor, "B P 3"]:
         """The points, in the frame and unit of what comes in."""

@@ -12,10 +12,10 @@ _ITERATIONS = 4
 def nearest_rotation(matrix: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
     """R in SO(3) that maximises trace(Rᵀ·M): special orthogonal Procrustes, differentiable once.
 
-    LAPACK's singular value decomposition of thousands of tiny matrices costs more than the rest of a body model. Newton's
-    method on the rotation group from the identity, four cheap steps, finds the answer wherever M is within some 60° of a
-    rotation; the critical point is the maximum exactly if the Hessian there is positive definite, and matrices for which
-    that fails the test fall back to the decomposition.
+    LAPACK's singular value decomposition of thousands of tiny matrices costs more than the rest of a body model.
+    Newton's method on the rotation group from the identity, four cheap steps, finds the answer wherever M is within
+    some 60° of a rotation; the critical point is the maximum exactly if the Hessian there is positive definite, and
+    matrices for which that fails the test fall back to the decomposition.
 
     The derivative comes from one last Newton step whose Hessian is held constant (implicit function theorem), so that
     nothing is differentiated through the iterations. Second derivatives are not available.

@@ -29,7 +29,7 @@ class BodyOutput:
     joints_m: Float[Tensor, "B J 3"]
     """Bone heads, metres, in the order of ``bone_names``; the first is the pelvis."""
     coco17_m: Float[Tensor, "B 17 3"]
-    """COCO-17 keypoints where an annotator would mark them, metres, in the order of ``metrichmsr.structures.COCO17``."""
+    """COCO-17 where an annotator would mark them, metres, in the order of ``metrichmsr.structures.COCO17``."""
     landmarks33_m: Float[Tensor, "B 33 3"]
     """BlazePose's 33 landmarks, metres, in the order of ``metrichmsr.bodies.landmarks.BLAZEPOSE33``."""
     bone_rotations: Float[Tensor, "B J 3 3"]

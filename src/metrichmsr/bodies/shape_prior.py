@@ -1,10 +1,10 @@
 """How people are built: a prior over Anny's phenotypes whose statures are those of real people.
 
 ``anny.shape_distribution`` draws the height parameter from tables fitted to growth charts. Ours states the stature
-itself: its mean and spread are the WHO's for a child of that age and sex, and 1.76 ± 0.07 m for men, 1.63 ± 0.065 m for
-women. What the height parameter is then follows from the body (stature is linear in it), and the density in shape space
-carries the Jacobian of that change of variables. One picture cannot tell a small person near from a tall one far, so in a
-fit this prior *is* the width of the distance.
+itself: its mean and spread are the WHO's for a child of that age and sex, and 1.76 ± 0.07 m for men, 1.63 ± 0.065 m
+for women. What the height parameter is then follows from the body (stature is linear in it), and the density in shape
+space carries the Jacobian of that change of variables. One picture cannot tell a small person near from a tall one
+far, so in a fit this prior *is* the width of the distance.
 
 Sources: WHO Child Growth Standards (2006, 0–5 years) and Growth Reference (2007, 5–19 years), medians and standard
 deviations of length/height for age; the correspondence of Anny's age parameter and years for children follows
@@ -14,7 +14,6 @@ deviations of length/height for age; the correspondence of Anny's age parameter 
 from __future__ import annotations
 
 import math
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metrichmsr.bodies.anny_asset import ASSET
-from metrichmsr.errors import ModelFileError
+from metrichmsr.bodies.anny_asset import ASSET, open_asset
+from metrichmsr.bodies.phenotype_grid import Axis, corner_weights
 
 GENDER, AGE, MUSCLE, WEIGHT, HEIGHT, PROPORTIONS = range(6)
 
@@ -61,8 +60,11 @@ _GROWTH = (
 # Shares, means and spreads of age: mostly adults, some children, few infants.
 _AGE_MIXTURE = ((0.82, 0.78, 0.08), (0.15, 0.40, 0.20), (0.03, 0.05, 0.25))
 
-# Means and spreads that give bodies of ordinary weight for their height; the same for all ages.
+# Means and spreads that give bodies of ordinary weight for their height.
 _BUILD = {MUSCLE: (0.5, 0.20), WEIGHT: (0.55, 0.25), PROPORTIONS: (0.5, 0.25)}
+# Muscle goes with old age. This also keeps away from a faulty corner of the data (old, most muscle, most weight), where
+# bodies are 20 cm taller than at its neighbours.
+_MUSCLE_LOST_BY_OLD = 0.3
 
 
 class ShapePrior(nn.Module):
@@ -72,15 +74,17 @@ class ShapePrior(nn.Module):
     at the limits of muscle, weight and proportions.
 
     Args:
-        stature_m: statures at the corners of (gender, age, height, proportions), 2 × 5 × 2 × 2, metres.
+        stature_m: statures at the corners of the phenotype grid, metres.
+        grid: that grid.
     """
 
     stature_m: Tensor
     _table: Tensor
     _mixture: Tensor
 
-    def __init__(self, stature_m: Float[Tensor, "2 5 2 2"]) -> None:
+    def __init__(self, stature_m: Float[Tensor, "C"], *, grid: tuple[Axis, ...]) -> None:
         super().__init__()
+        self._grid = grid
         self.register_buffer("stature_m", stature_m, persistent=False)
         growth = np.array(_GROWTH)
         years = np.interp(np.linspace(-1 / 3, 1, _KNOTS), _AGE, _YEARS)
@@ -95,13 +99,9 @@ class ShapePrior(nn.Module):
         Raises:
             ModelFileError: the file is missing or is something else.
         """
-        if not path.is_file():
-            raise ModelFileError(f"{path}: the Anny body asset is missing; reinstall metrichmsr")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls(torch.from_numpy(file["stature_m"]).reshape(2, 5, 2, 2))
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ModelFileError(f"{path}: not a usable Anny body asset ({type(error).__name__}: {error})") from error
+        with open_asset(path) as raw:
+            grid = tuple((float(low), float(high), int(count)) for low, high, count in raw["grid"])
+            return cls(torch.from_numpy(raw["stature_m"]), grid=grid)
 
     def expected_stature(
         self, gender: Float[Tensor, "B"], age: Float[Tensor, "B"]
@@ -114,13 +114,12 @@ class ShapePrior(nn.Module):
     def stature(self, shape: Float[Tensor, "B 6"]) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
         """Stature of these shapes in metres, and its derivative by the height parameter.
 
-        Interpolated from the corners of the phenotype grid; muscle and weight change it by less than 3 mm.
+        Interpolated from the corners of the grid, where it is linear in height.
         """
-        gender, age, height, proportions = (shape[:, i] for i in (GENDER, AGE, HEIGHT, PROPORTIONS))
-        by_age = _interpolate(self.stature_m.permute(0, 2, 3, 1), (age + 1 / 3) * 3)  # gender height proportions B
-        by_gender = by_age[0] + gender * (by_age[1] - by_age[0])
-        low, high = by_gender[:, 0] + proportions * (by_gender[:, 1] - by_gender[:, 0])
-        return low + height * (high - low), high - low
+        ends = shape[:, None].expand(-1, 2, -1).clone()
+        ends[:, 0, HEIGHT], ends[:, 1, HEIGHT] = 0.0, 1.0
+        low, high = (corner_weights(ends.flatten(0, 1), self._grid) @ self.stature_m).view(-1, 2).unbind(-1)
+        return low + shape[:, HEIGHT] * (high - low), high - low
 
     def log_prob(self, shape: Float[Tensor, "B 6"]) -> Float[Tensor, "B"]:
         """Log density up to a constant; differentiable. Not limited to the range of the parameters."""
@@ -155,7 +154,8 @@ class ShapePrior(nn.Module):
         shape[:, GENDER] = u[1]
         shape[:, AGE] = _truncated_normal(u[2], means[component], spreads[component], -1 / 3, 1.0)
         for row, (i, (mean, spread)) in zip(u[3:6], _BUILD.items(), strict=True):
-            shape[:, i] = _truncated_normal(row, like.new_tensor(mean), like.new_tensor(spread), 0.0, 1.0)
+            centre = mean - self._muscle_lost(shape[:, AGE]) if i == MUSCLE else like.new_tensor(mean)
+            shape[:, i] = _truncated_normal(row, centre, like.new_tensor(spread), 0.0, 1.0)
         mean, spread = self.expected_stature(shape[:, GENDER], shape[:, AGE])
         middle, slope = self.stature(shape)
         low, high = middle - 0.5 * slope, middle + 0.5 * slope
@@ -163,13 +163,18 @@ class ShapePrior(nn.Module):
         shape[:, HEIGHT] = ((wanted - low) / slope).clamp(0.0, 1.0)
         return shape
 
+    @staticmethod
+    def _muscle_lost(age: Tensor) -> Tensor:
+        return _MUSCLE_LOST_BY_OLD * (3 * age - 2).clamp(0.0, 1.0)
+
     def _terms(self, shape: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Energy, whitened stature residual, and responsibilities of the age components."""
         stature, slope = self.stature(shape)
-        mean, spread = self.expected_stature(shape[:, GENDER], shape[:, AGE])
-        residual = (stature - mean) / spread
+        expected, spread = self.expected_stature(shape[:, GENDER], shape[:, AGE])
+        residual = (stature - expected) / spread
         energy = 0.5 * residual.square() + spread.log() - slope.log()
-        for i, (centre, width) in _BUILD.items():
+        for i, (mean, width) in _BUILD.items():
+            centre = mean - self._muscle_lost(shape[:, AGE]) if i == MUSCLE else mean
             energy = energy + 0.5 * ((shape[:, i] - centre) / width).square()
         shares, means, spreads = self._mixture
         exponents = -0.5 * ((shape[:, AGE, None] - means) / spreads).square() + (shares / spreads).log()

@@ -15,14 +15,38 @@
 | :mod:`~metrichmsr.calibration.centred` | a camera from a focal length alone |
 """
 
-from metrichmsr.calibration.assumed import assumed_camera
-from metrichmsr.calibration.chain import Calibration, calibrate
-from metrichmsr.calibration.estimators import Estimate, IntrinsicsEstimator, load_estimator
-from metrichmsr.calibration.exif import exif_camera
-from metrichmsr.calibration.given import given_camera
-from metrichmsr.calibration.intrinsics_file import Intrinsics, IntrinsicsFile, read_intrinsics
-from metrichmsr.calibration.options import CalibrationOptions, check_options
-from metrichmsr.calibration.sidecar import sidecar_camera
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metrichmsr.calibration.assumed import assumed_camera
+    from metrichmsr.calibration.chain import Calibration, calibrate
+    from metrichmsr.calibration.estimators import Estimate, IntrinsicsEstimator, load_estimator
+    from metrichmsr.calibration.exif import exif_camera
+    from metrichmsr.calibration.given import given_camera
+    from metrichmsr.calibration.intrinsics_file import Intrinsics, IntrinsicsFile, read_intrinsics
+    from metrichmsr.calibration.options import CalibrationOptions, check_options
+    from metrichmsr.calibration.sidecar import sidecar_camera
+
+# Loaded when first used: options are checked before anything needs torch.
+_HOMES = {
+    "Calibration": "chain",
+    "CalibrationOptions": "options",
+    "Estimate": "estimators",
+    "Intrinsics": "intrinsics_file",
+    "IntrinsicsEstimator": "estimators",
+    "IntrinsicsFile": "intrinsics_file",
+    "assumed_camera": "assumed",
+    "calibrate": "chain",
+    "check_options": "options",
+    "exif_camera": "exif",
+    "given_camera": "given",
+    "load_estimator": "estimators",
+    "read_intrinsics": "intrinsics_file",
+    "sidecar_camera": "sidecar",
+}
 
 __all__ = [
     "Calibration",
@@ -40,3 +64,13 @@ __all__ = [
     "read_intrinsics",
     "sidecar_camera",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -9,8 +9,8 @@ from __future__ import annotations
 from metrichmsr.calibration.centred import centred_camera
 from metrichmsr.structures import Camera
 
-RELATIVE_SIGMA = 0.35
-"""Root mean square of log(true focal length / longer side) over phones, zooms and portrait lenses as people use them."""
+RELATIVE_SIGMA = 0.4
+"""Root mean square of log(true focal length / longer side) over the lenses people are photographed with."""
 
 
 def assumed_camera(width: int, height: int) -> Camera:

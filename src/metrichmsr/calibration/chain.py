@@ -107,8 +107,8 @@ def _doubts(camera: Camera, by_exif: Camera | None) -> list[str]:
     off = max(abs(cx / camera.width - 0.5), abs(cy / camera.height - 0.5))
     if off > _OFF_CENTRE:
         doubts.append(
-            f"principal point ({cx:.0f}, {cy:.0f}) is far from the middle of the {camera.width}×{camera.height} picture: "
-            "is K that of another size, or the picture a crop?"
+            f"principal point ({cx:.0f}, {cy:.0f}) is far from the middle of the {camera.width}×{camera.height} "
+            "picture: is K that of another size, or the picture a crop?"
         )
     if by_exif is not None and origin != "exif" and abs(math.log(focal / by_exif.focal_px)) > math.log(_DISAGREE):
         doubts.append(f"{origin} focal length {focal:.0f} px, but the photo's EXIF data tell {by_exif.focal_px:.0f} px")

@@ -10,10 +10,11 @@ github.com/microsoft/MoGe (Wang et al. 2025).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +30,9 @@ from metrichmsr.errors import ModelFileError, UsageError
 TYPICAL_SIGMA = 0.10
 """Relative sigma where an estimator states none, and the least that is believed: the published errors of these networks
 are 3 to 5 degrees of field of view, which is 6 to 10 per cent of the focal length."""
+
+# MoGe-2's checkpoints, the most accurate first.
+_MOGE_REPOSITORIES = tuple(f"Ruicheng/moge-2-{size}" for size in ("vitl-normal", "vitl", "vitb-normal", "vits-normal"))
 
 _MAX_SIDE = 1024  # all of them work on less; MoGe's output has the size of its input
 
@@ -162,14 +166,14 @@ def _geocalib(weights: Path | None, device: str, allow_download: bool) -> _Run:
 
 def _moge(weights: Path | None, device: str, allow_download: bool) -> _Run:
     package = _import("moge.model.v2", "MoGeModel", "https://github.com/microsoft/MoGe")
-    repository = "Ruicheng/moge-2-vits-normal"
     if weights is not None:
         model = package.MoGeModel.from_pretrained(str(weights))
     else:
-        try:
-            model = package.MoGeModel.from_pretrained(repository, local_files_only=not allow_download)
-        except FileNotFoundError as error:  # what huggingface_hub's "not in the cache" derives from
-            raise _missing("moge", Path(repository)) from error
+        model = _first_cached(package.MoGeModel.from_pretrained, _MOGE_REPOSITORIES)
+        if model is None and allow_download:
+            model = package.MoGeModel.from_pretrained(_MOGE_REPOSITORIES[0])
+    if model is None:
+        raise _missing("moge", Path(_MOGE_REPOSITORIES[0]))
     model = model.to(device).eval()
 
     def run(image: Float[Tensor, "3 H W"]) -> tuple[float, None]:
@@ -178,6 +182,14 @@ def _moge(weights: Path | None, device: str, allow_download: bool) -> _Run:
         return math.sqrt(fx * fy), None
 
     return run
+
+
+def _first_cached(load: Callable[..., Any], repositories: Sequence[str]) -> Any | None:
+    """The first model that huggingface_hub has in its cache."""
+    for repository in repositories:
+        with contextlib.suppress(FileNotFoundError):  # what its "not in the cache" derives from
+            return load(repository, local_files_only=True)
+    return None
 
 
 _LOADERS: dict[str, Callable[[Path | None, str, bool], _Run]] = {

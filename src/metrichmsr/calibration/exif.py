@@ -80,24 +80,26 @@ def _as_taken(photo: Photo, tags: ExifTags) -> _AsTaken | None:
     stated_x, stated_y = tags.pixel_x_dimension, tags.pixel_y_dimension
     if not stated_x or not stated_y:
         return _AsTaken(width, height, 1.0, cropped=False)
-    if (stated_x > stated_y) != (width > height):
-        # Editors that turn the pixels and not these tags, or the tags and not the orientation.
-        stated_x, stated_y = stated_y, stated_x
-    if abs(math.log((stated_x / stated_y) / (width / height))) < _SAME_ASPECT:
-        return _AsTaken(stated_x, stated_y, math.sqrt(width * height / (stated_x * stated_y)), cropped=False)
-    if (width == stated_x and height < stated_y) or (height == stated_y and width < stated_x):
-        return _AsTaken(stated_x, stated_y, 1.0, cropped=True)
+    # Some editors turn the pixels and not these tags, or these tags and not the orientation: both orders are tried.
+    orders = ((stated_x, stated_y), (stated_y, stated_x))
+    for x, y in orders:
+        if abs(math.log((x / y) / (width / height))) < _SAME_ASPECT + 1 / min(width, height):
+            return _AsTaken(x, y, math.sqrt(width * height / (x * y)), cropped=False)
+    for x, y in orders:
+        if (width == x and height < y) or (height == y and width < x):
+            return _AsTaken(x, y, 1.0, cropped=True)
     return None
 
 
 def _choose(tags: ExifTags, taken: _AsTaken, warnings: list[str]) -> _Guess | None:
     """The most precise of the guesses, if they agree; the 35 mm equivalent, if they do not."""
-    by_lens = [guess for guess in (_from_plane(tags, taken), _from_table(tags, taken)) if guess is not None]
-    measured = min(by_lens, key=lambda guess: guess.sigma, default=None)
+    measured, by_table = _from_plane(tags, taken), _from_table(tags, taken)
+    if measured is None or (by_table is not None and _gap(measured, by_table) > _AGREE):
+        measured = by_table  # some cameras state their sensor's resolution, not the photo's, or a wrong unit
     equivalent = _from_35mm(tags, taken, measured, warnings)
     if measured is None or equivalent is None:
         return measured or equivalent
-    gap = abs(math.log(measured.focal_px / equivalent.focal_px))
+    gap = _gap(measured, equivalent)
     if gap < _AGREE:
         return min(measured, equivalent, key=lambda guess: guess.sigma)
     warnings.append(
@@ -105,6 +107,10 @@ def _choose(tags: ExifTags, taken: _AsTaken, warnings: list[str]) -> _Guess | No
         f"{measured.way} means {measured.focal_px * taken.scale:.0f} px; the first was used"
     )
     return _Guess(equivalent.focal_px, max(equivalent.sigma, min(gap / 2, 0.3)), equivalent.way)
+
+
+def _gap(one: _Guess, other: _Guess) -> float:
+    return abs(math.log(one.focal_px / other.focal_px))
 
 
 def _from_35mm(tags: ExifTags, taken: _AsTaken, measured: _Guess | None, warnings: list[str]) -> _Guess | None:
@@ -122,7 +128,7 @@ def _from_35mm(tags: ExifTags, taken: _AsTaken, measured: _Guess | None, warning
             with_zoom = abs(math.log(measured.focal_px / (focal * zoom)))
             focal *= zoom if with_zoom < abs(math.log(measured.focal_px / focal)) else 1.0
         else:
-            sigma = math.hypot(sigma, 0.5 * math.log(zoom))
+            sigma = math.hypot(sigma, math.sqrt(zoom) - 1)
             focal *= math.sqrt(zoom)
             warnings.append(
                 f"a digital zoom of {zoom:g}: the focal length may be off by a factor {math.sqrt(zoom):.2f}"
@@ -133,8 +139,8 @@ def _from_35mm(tags: ExifTags, taken: _AsTaken, measured: _Guess | None, warning
 def _whole_diagonal(width: int, height: int) -> tuple[float, float]:
     """Diagonal in pixels of the whole frame the equivalent refers to, and its relative sigma.
 
-    Cameras have frames of 4:3 or 3:2. A picture of another shape (16:9, square) is, in nearly all of them, a part of the
-    frame as wide or as high as the whole, and the tag still speaks of the whole.
+    Cameras have frames of 4:3 or 3:2. A picture of another shape (16:9, square) is, in nearly all of them, a part of
+    the frame as wide or as high as the whole, and the tag still speaks of the whole.
     """
     long, short = max(width, height), min(width, height)
     aspect = long / short
@@ -149,11 +155,11 @@ def _whole_diagonal(width: int, height: int) -> tuple[float, float]:
 
 
 def _from_plane(tags: ExifTags, taken: _AsTaken) -> _Guess | None:
-    f_mm, x, y = tags.focal_length_mm, tags.plane_x_px_per_mm, tags.plane_y_px_per_mm
-    if f_mm is None or (x is None and y is None):
+    f_mm = tags.focal_length_mm
+    x = tags.plane_x_px_per_mm or tags.plane_y_px_per_mm  # one stands for both
+    y = tags.plane_y_px_per_mm or x
+    if f_mm is None or x is None or y is None:
         return None
-    x, y = x or y, y or x
-    assert x is not None and y is not None  # one of them is there, and stands for both
     if abs(math.log(x / y)) > 0.05:
         return None  # no camera has such pixels: the tags were not kept when the picture was changed
     density = math.sqrt(x * y)

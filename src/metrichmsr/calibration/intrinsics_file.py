@@ -203,7 +203,7 @@ def parse_entry(entry: Any, origin: str) -> Intrinsics:
 def _numbers(values: Any, origin: str, what: str) -> Float[np.ndarray, "..."]:
     try:
         return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{origin}: {what} is not made of numbers") from None
 
 
@@ -211,9 +211,9 @@ def _side(entry: Mapping[str, Any], key: str, origin: str) -> int | None:
     value = entry.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < 1:
-        raise InputError(f"{origin}: {key} must be a whole number of pixels, not {value}")
-    return int(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value < 2**31 and value == int(value):
+        return int(value)
+    raise InputError(f"{origin}: {key} must be a whole number of pixels, not {value}")
 
 
 def _parts(name: str | Path) -> tuple[str, ...]:

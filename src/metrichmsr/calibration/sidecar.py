@@ -1,12 +1,13 @@
 """Intrinsics that lie beside the photo, used without being asked for where they fit.
 
-Looked for in this order, for ``photo.jpg``: ``photo.jpg.json``, ``photo.camera.json``, ``photo.json``, then in its folder
-``intrinsics.json`` and ``cameras.txt``. Other programs write files of such names, so what is not an intrinsics file is
-passed over in silence; what is one but does not fit is passed over with a warning.
+Looked for in this order, for ``photo.jpg``: ``photo.jpg.json``, ``photo.camera.json``, ``photo.json``, then in its
+folder ``intrinsics.json`` and ``cameras.txt``. Other programs write files of such names, so what is not an intrinsics
+file is passed over in silence; what is one but does not fit is passed over with a warning.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from metrichmsr.calibration.intrinsics_file import read_intrinsics
@@ -18,7 +19,7 @@ _MAX_BYTES = 32 * 2**20  # beside a photo, more is somebody's annotations
 
 
 def sidecar_camera(photo: Photo) -> tuple[Camera | None, list[str]]:
-    """The camera from a file beside the photo, source ``sidecar``, or None; and warnings about files that do not fit."""
+    """The camera from a file beside the photo, source ``sidecar``, or None; and warnings about what does not fit."""
     warnings: list[str] = []
     if not photo.is_file:
         return None, warnings
@@ -47,6 +48,6 @@ def _candidates(photo: Path) -> tuple[Path, ...]:
 def _speaks_of_cameras(path: Path) -> bool:
     """Whether a file that could not be used looks like intrinsics at all, so that its mistake deserves a warning."""
     content = path.read_bytes()
-    if path.suffix == ".txt":
-        return any(word in content for word in (b"CAMERA_ID", b"PINHOLE", b"RADIAL", b"OPENCV"))
+    if path.suffix == ".txt":  # CAMERA_ID MODEL WIDTH HEIGHT PARAMS…
+        return re.search(rb"^\d+\s+[A-Z_]+\s+\d+\s+\d+\s", content, re.MULTILINE) is not None
     return b'"K"' in content

@@ -20,13 +20,13 @@ class BlazePoseWorld:
 
     @cached_property
     def _landmarker(self):
-        from metrichmsr.people.landmarks import Landmarker
+        from metrichmsr.people import Landmarker
 
         return Landmarker()
 
     def __call__(self, image: UInt8[np.ndarray, "H W 3"], person: Person, camera: Camera) -> Float[np.ndarray, "17 3"]:
         """Landmarks relative to mid-hip in metres, along the axes of the camera."""
-        from metrichmsr.people.landmarks import COCO17_OF_33
+        from metrichmsr.people import COCO17_OF_33
 
         landmarks = self._landmarker(image, person.box_xyxy[None], keypoints=person.keypoints_2d_px[None])
         size = landmarks.mask_logits.shape[-1]

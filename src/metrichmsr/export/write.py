@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal, get_args
@@ -71,6 +72,7 @@ def write_result_folder(
     """As :func:`write_recovery`, and the document written into ``result.json`` with it."""
     from metrichmsr.export.result_json import result_document, write_result
 
+    start = time.perf_counter()
     folder = out_dir / stem
     meshes = {person.id: f"person_{person.id}.ply" for person in recovery.people} if "ply" in formats else {}
     if len(meshes) not in (0, len(recovery.people)):
@@ -88,6 +90,7 @@ def write_result_folder(
             write_glb(recovery, partial / "scene.glb")
         if "overlay" in formats:
             _write_overlay(recovery, partial / "overlay.png")
+        document["timings_ms"]["export"] = round(1000 * (time.perf_counter() - start), 3)
         write_result(document, partial / "result.json")
     return folder, document
 

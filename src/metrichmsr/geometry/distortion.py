@@ -9,8 +9,8 @@ Convention
     OpenCV's order (k1, k2, p1, p2, k3). Pixels are continuous (centre of the first one at 0.5); OpenCV counts from
     pixel centres, so half a pixel is taken off wherever its functions are called.
 
-After ``cv::projectPoints`` and ``cv::undistortPoints`` of OpenCV, whose documentation states the model; the inversion is
-Newton's method instead of OpenCV's fixed-point iteration, which stops converging under strong distortion.
+OpenCV's documentation of ``projectPoints`` states the model. The inversion is Newton's method instead of the
+fixed-point iteration of ``undistortPoints``, which stops converging under strong distortion.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Coefficients = Sequence[float] | Float[Tensor, "5"]
 """(k1, k2, p1, p2, k3), OpenCV's order."""
 
 _NEWTON_STEPS = 30
-_STRIP_ROWS = 256  # rows whose maps are in memory at a time
+_STRIP_ROWS = 128  # rows whose maps are in memory at a time
 _REMAP_SIDE_LIMIT = 32766  # cv2.remap indexes with 16-bit integers
 
 
@@ -59,8 +59,7 @@ def undistort(points: Float[Tensor, "*B 2"], coefficients: Coefficients) -> Floa
     """
     k1, k2, p1, p2, k3 = coefficients
     reach = valid_radius(coefficients)
-    target = points.detach()
-    guess = target.clone()
+    target, guess = points, points
     # A start beyond the turning point of the radial curve would run away from the solution.
     radius = guess.norm(dim=-1, keepdim=True)
     if math.isfinite(reach):
@@ -89,8 +88,8 @@ def undistort(points: Float[Tensor, "*B 2"], coefficients: Coefficients) -> Floa
 def valid_radius(coefficients: Coefficients) -> float:
     """Largest radius on the plane z = 1 up to which distortion is one-to-one; infinite where it always is.
 
-    Beyond the first turning point of r·(1 + k1·r² + k2·r⁴ + k3·r⁶) the polynomial maps outward points inward again, which
-    no lens does: coefficients mean nothing there.
+    Beyond the first turning point of r·(1 + k1·r² + k2·r⁴ + k3·r⁶) the polynomial maps outward points inward again,
+    which no lens does: coefficients mean nothing there.
     """
     k1, k2, _, _, k3 = (float(c) for c in coefficients)
     # d/dr of the radial curve, as a polynomial in r²: 1 + 3·k1·r² + 5·k2·r⁴ + 7·k3·r⁶.
@@ -150,13 +149,13 @@ def undistort_image(image: UInt8[np.ndarray, "H W 3"], camera: Camera) -> tuple[
         pixels = pixel_centers(rows, width)
         pixels[..., 1] += top
         plane = (_homogeneous(pixels) @ K_inverse.T)[..., :2]
-        source = (_homogeneous(distort(plane, camera.distortion)) @ K.T)[..., :2] - 0.5  # cv2: from pixel centres
-        if math.isfinite(reach):
-            source[plane.norm(dim=-1) > reach] = -2.0  # outside: black
-        maps = source.numpy()
-        result[top : top + rows] = cv2.remap(
-            image, maps[..., 0], maps[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT
-        )
+        source = (_homogeneous(distort(plane, camera.distortion)) @ K.T)[..., :2]
+        x, y = source.unbind(-1)
+        seen = (x >= 0) & (x <= width) & (y >= 0) & (y <= height) & (plane.norm(dim=-1) <= reach)
+        maps = (source - 0.5).numpy()  # cv2 counts from pixel centres
+        strip = cv2.remap(image, maps[..., 0], maps[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        strip[~seen.numpy()] = 0
+        result[top : top + rows] = strip
     return result, camera.replace(distortion=None)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from metrichmsr.errors import InputError
 from metrichmsr.images.photo import MAX_PIXELS, Photo, check_size
-from metrichmsr.images.pixels import over_white, reduce_float, reduce_uint16
+from metrichmsr.images.pixels import PixelError, over_white, reduce_float, reduce_uint16
 
 
 def from_array(array: Any, *, name: str | Path = "array", max_pixels: int = MAX_PIXELS) -> Photo:
@@ -42,7 +42,7 @@ def from_array(array: Any, *, name: str | Path = "array", max_pixels: int = MAX_
     elif np.issubdtype(values.dtype, np.floating):
         try:
             values = reduce_float(values)
-        except ValueError as error:
+        except PixelError as error:
             raise InputError(f"{name}: {error}") from None
     elif values.dtype != np.uint8:
         raise InputError(f"{name}: an image array is uint8, uint16 or float in [0, 1], not {values.dtype}")

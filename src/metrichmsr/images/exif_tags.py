@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL import Image
 
-ORIENTATION = 0x0112
-_MAKE, _MODEL = 0x010F, 0x0110
+_MAKE, _MODEL, _ORIENTATION = 0x010F, 0x0110, 0x0112
 _EXIF_IFD = 0x8769
 _FOCAL_LENGTH, _FOCAL_LENGTH_35MM = 0x920A, 0xA405
 _PIXEL_X, _PIXEL_Y = 0xA002, 0xA003
@@ -65,7 +64,7 @@ def read_exif_tags(image: Image.Image) -> ExifTags:
         sub = main.get_ifd(_EXIF_IFD)
     except Exception:  # parsers of damaged EXIF raise whatever they stumble over
         return ExifTags()
-    orientation = main.get(ORIENTATION)
+    orientation = main.get(_ORIENTATION)
     # HEIF: the decoder has turned the picture and put this aside.
     orientation = image.info.get("original_orientation") or orientation
     if not isinstance(orientation, int) or not 1 <= orientation <= 8:

@@ -18,7 +18,7 @@ from metrichmsr.images.media import kind_by_name, kind_of_file
 from metrichmsr.images.photo import MAX_PIXELS, Photo
 from metrichmsr.images.reading import read_image
 from metrichmsr.images.stems import StemNamer
-from metrichmsr.images.video import count_frames, iter_frames
+from metrichmsr.images.video import check_frame_numbers, count_frames, iter_frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +63,23 @@ def iter_inputs(
         every: every n-th frame of videos.
         max_frames: at most so many frames of each video.
         max_pixels: larger pictures are refused when they are read.
+
+    Raises:
+        UsageError: ``every`` or ``max_frames`` is below 1.
     """
-    name = StemNamer()
+    check_frame_numbers(every, max_frames)
+    return _items(inputs, recursive, every, max_frames, max_pixels)
+
+
+def _items(
+    inputs: Sequence[str | Path], recursive: bool, every: int, max_frames: int | None, max_pixels: int
+) -> Iterator[InputItem]:
+    name, video_name = StemNamer(), StemNamer()
     for path, error in _files(inputs, recursive):
         if error is not None:
             yield _failed(path, name(path.stem or "input"), error)
         elif kind_of_file(path) == "video":
-            yield from _video_items(path, name, every, max_frames, max_pixels)
+            yield from _video_items(path, video_name(path.stem), name, every, max_frames, max_pixels)
         else:
             yield InputItem(path=path, stem=name(path.stem), read=_reader(path, max_pixels))
 
@@ -80,7 +90,11 @@ def count_inputs(
     """How many items :func:`iter_inputs` will give, without reading a picture; None where a video does not tell.
 
     For videos it is what their header states, and may be off by a few frames.
+
+    Raises:
+        UsageError: ``every`` or ``max_frames`` is below 1.
     """
+    check_frame_numbers(every, max_frames)
     total = 0
     for path, error in _files(inputs, recursive):
         if error is not None or kind_of_file(path) != "video":
@@ -98,9 +112,8 @@ def count_inputs(
 
 
 def _video_items(
-    path: Path, name: StemNamer, every: int, max_frames: int | None, max_pixels: int
+    path: Path, stem: str, name: StemNamer, every: int, max_frames: int | None, max_pixels: int
 ) -> Iterator[InputItem]:
-    stem = name(path.stem)
     try:
         for frame in iter_frames(path, every=every, max_frames=max_frames, max_pixels=max_pixels):
             photo = Photo(rgb=frame.rgb, path=path)

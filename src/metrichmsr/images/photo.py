@@ -54,9 +54,7 @@ def check_size(width: int, height: int, *, name: str | Path, max_pixels: int = M
         InputError: more than ``max_pixels`` pixels, or a side under :data:`MIN_SIDE`.
     """
     if width * height > max_pixels:
-        millions = width * height / 1e6
-        raise InputError(
-            f"{name}: {width}×{height} are {millions:,.0f} megapixels, above the limit of {max_pixels / 1e6:,.0f}"
-        )
+        size, limit = (f"{pixels / 1e6:,.1f}".removesuffix(".0") for pixels in (width * height, max_pixels))
+        raise InputError(f"{name}: {width}×{height} are {size} megapixels, above the limit of {limit}")
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{name}: {width}×{height} pixels are too few to hold a person ({MIN_SIDE} a side at least)")

@@ -16,19 +16,23 @@ from PIL import Image
 _OVERSHOOT = 1e-3  # of interpolation and rounding; more means another scale
 
 
+class PixelError(ValueError):
+    """Pixels whose numbers have no known scale; the message says which, for the caller to say where."""
+
+
 def to_srgb(image: Image.Image) -> Image.Image:
     """A decoded Pillow image of any mode as mode RGB, sRGB.
 
     Raises:
-        ValueError: its numbers have no known scale (32-bit integers, floats outside [0, 1]), or the mode is unknown.
+        PixelError: its numbers have no known scale: 32-bit integers, floats outside [0, 1].
     """
     mode = image.mode
     if mode.startswith("I;16"):
         return _grey(reduce_uint16(np.asarray(image).astype(np.uint16, copy=False)))
     if mode == "I":
-        # Pillow before 11.3 opens 16-bit grey PNGs so. Elsewhere these are real 32-bit numbers.
-        if image.format != "PNG":
-            raise ValueError("32-bit integer pixels have no known scale: save it with 8 or 16 bits")
+        # Pillow opens 16-bit grey PGMs so (and PNGs before 11.3). Elsewhere these are real 32-bit numbers.
+        if image.format not in ("PNG", "PPM"):
+            raise PixelError("32-bit integer pixels have no known scale: save it with 8 or 16 bits")
         return _grey(reduce_uint16(np.asarray(image).astype(np.uint16)))
     if mode == "F":
         return _grey(reduce_float(np.asarray(image)))
@@ -51,13 +55,13 @@ def reduce_float(values: Float[np.ndarray, "*S"]) -> UInt8[np.ndarray, "*S"]:
     """Display values in [0, 1] to 0…255, rounded.
 
     Raises:
-        ValueError: some value is not finite or lies outside [0, 1].
+        PixelError: some value is not finite or lies outside [0, 1].
     """
     if not np.isfinite(values).all():
-        raise ValueError("float pixels must be finite, found NaN or infinity")
+        raise PixelError("float pixels must be finite, found NaN or infinity")
     low, high = float(values.min()), float(values.max())
     if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
-        raise ValueError(f"float pixels must lie in [0, 1], found {low:g} to {high:g}")
+        raise PixelError(f"float pixels must lie in [0, 1], found {low:g} to {high:g}")
     return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from metrichmsr.errors import InputError
-from metrichmsr.images.exif_tags import ORIENTATION, ExifTags, read_exif_tags
+from metrichmsr.images.exif_tags import ExifTags, read_exif_tags
 from metrichmsr.images.media import RAW_SUFFIXES, sniff
 from metrichmsr.images.photo import MAX_PIXELS, Photo, check_size
-from metrichmsr.images.pixels import to_srgb
+from metrichmsr.images.pixels import PixelError, to_srgb
 
 # Photo formats only: Pillow also opens PostScript (by running Ghostscript), icons, fonts and scientific grids.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "HEIF", "AVIF", "BMP", "DIB", "GIF", "JPEG2000", "PPM")
@@ -33,6 +33,9 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+# Formats that arrive upright: Pillow turns TIFFs while it loads them, libheif obeys the file's own transformations.
+_TURNED_BY_DECODER = ("TIFF", "HEIF")
 
 _header_lock = threading.Lock()
 
@@ -57,11 +60,13 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
         try:
             with _opened(file) as (image, tags):
                 check_size(*image.size, name=path, max_pixels=max_pixels)
-                rgb = _decode(image)
+                rgb = _decode(image, tags.orientation)
         except InputError:
             raise
         except UnidentifiedImageError:
             raise InputError(f"{path}: {_why_unidentified(file)}") from None
+        except PixelError as error:
+            raise InputError(f"{path}: {error}") from None
         except MemoryError:
             raise InputError(f"{path}: not enough memory to decode it") from None
         except Exception as error:
@@ -122,22 +127,12 @@ def _known_formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _decode(image: Image.Image) -> np.ndarray:
+def _decode(image: Image.Image, orientation: int) -> np.ndarray:
     image.load()
-    # Asked after decoding: Pillow turns TIFFs while decoding them, and takes the tag away.
-    upright = _UPRIGHT.get(_orientation(image))
     rgb = to_srgb(image)
-    if upright is not None:
-        rgb = rgb.transpose(upright)
+    if image.format not in _TURNED_BY_DECODER and orientation in _UPRIGHT:
+        rgb = rgb.transpose(_UPRIGHT[orientation])
     return np.array(rgb)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # damaged EXIF
-        return 1
-    return value if isinstance(value, int) else 1
 
 
 def _why_unidentified(file: BinaryIO) -> str:

@@ -60,11 +60,21 @@ def iter_frames(
             damage have been given by then.
         UsageError: the numbers make no sense.
     """
-    if every < 1 or (max_frames is not None and max_frames < 1):
-        raise UsageError(f"every and max_frames must be at least 1, not {every} and {max_frames}")
+    check_frame_numbers(every, max_frames)
     if start is not None and end is not None and not start < end:
         raise UsageError(f"start must come before end, not {start} and {end}")
     return _frames(Path(path), every, start or -math.inf, end or math.inf, max_frames, max_pixels)
+
+
+def check_frame_numbers(every: int, max_frames: int | None) -> None:
+    """Refuse what asks for no frame at all.
+
+    Raises:
+        UsageError: one of them is below 1.
+    """
+    for name, value in (("every", every), ("max-frames", max_frames)):
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} must be at least 1, not {value}")
 
 
 def count_frames(path: str | Path) -> int | None:
@@ -90,7 +100,6 @@ def _frames(
     av = _import_av(path)
     given, index = 0, -1
     with _opened(path) as (container, stream):
-        stream.thread_type = "AUTO"
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         decoded = iter(container.decode(stream))
         while True:
@@ -99,7 +108,8 @@ def _frames(
             except StopIteration:
                 break
             except av.FFmpegError as error:
-                raise InputError(f"{path}: damaged after frame {index} ({_cause(error)})") from error
+                what = "not a video that can be read" if index < 0 else f"damaged after frame {index}"
+                raise InputError(f"{path}: {what} ({_cause(error)})") from error
             index += 1
             time_s = _time(frame, stream, index / rate)
             if time_s >= end:
@@ -126,11 +136,18 @@ def _upright(frame: AvFrame, stream: VideoStream) -> UInt8[np.ndarray, "H W 3"]:
     if aspect and aspect != 1:
         frame = frame.reformat(width=round(frame.width * float(aspect)), height=frame.height, format="rgb24")
     rgb = frame.to_ndarray(format="rgb24")
-    # PyAV from 14 on reads the display matrix (degrees counter-clockwise); before, the old tag (clockwise) remains.
-    degrees = getattr(frame, "rotation", None)
-    if degrees is None:
-        degrees = -int(stream.metadata.get("rotate", 0) or 0)
-    return np.array(np.rot90(rgb, k=round(degrees / 90) % 4), order="C")
+    return np.array(np.rot90(rgb, k=round(_rotation_deg(frame) / 90) % 4), order="C")
+
+
+def _rotation_deg(frame: Any) -> float:
+    """Degrees, counter-clockwise, that bring a frame upright: what phones write instead of turning the pixels."""
+    if hasattr(frame, "rotation"):  # PyAV 15 and newer
+        return frame.rotation
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":  # 3×3, fixed point, the first row (cos, sin, …) of the inverse turn
+            cosine, sine = np.frombuffer(data, dtype="<i4")[:2]
+            return -math.degrees(math.atan2(sine, cosine))
+    return 0.0
 
 
 @contextmanager
@@ -150,7 +167,11 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with container:
         if not container.streams.video:
             raise InputError(f"{path}: has no pictures in it, only sound or data")
-        yield container, container.streams.video[0]
+        stream = container.streams.video[0]
+        if stream.codec_context is None:  # old PyAV crashes on such a stream
+            raise InputError(f"{path}: not a video that can be read (no decoder for it)")
+        stream.codec_context.thread_type = "AUTO"
+        yield container, stream
 
 
 def _import_av(path: Path) -> Any:

@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 _HOME = {
     "BLAZEPOSE33": "landmarks",
@@ -33,10 +34,36 @@ _HOME = {
     "read_boxes": "boxes",
 }
 
-__all__ = sorted(_HOME)
+if TYPE_CHECKING:
+    from metrichmsr.people.boxes import read_boxes as read_boxes
+    from metrichmsr.people.detection import Detections as Detections
+    from metrichmsr.people.detection import Detector as Detector
+    from metrichmsr.people.find import People as People
+    from metrichmsr.people.find import find_people as find_people
+    from metrichmsr.people.landmarker import Landmarker as Landmarker
+    from metrichmsr.people.landmarks import BLAZEPOSE33 as BLAZEPOSE33
+    from metrichmsr.people.landmarks import COCO17_OF_33 as COCO17_OF_33
+    from metrichmsr.people.landmarks import Landmarks as Landmarks
+    from metrichmsr.people.movenet_detector import MoveNetDetector as MoveNetDetector
+    from metrichmsr.people.transformers_detector import TransformersDetector as TransformersDetector
 
 
-def __getattr__(name: str) -> object:
+__all__ = [
+    "BLAZEPOSE33",
+    "COCO17_OF_33",
+    "Detections",
+    "Detector",
+    "Landmarker",
+    "Landmarks",
+    "MoveNetDetector",
+    "People",
+    "TransformersDetector",
+    "find_people",
+    "read_boxes",
+]
+
+
+def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -44,4 +71,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *_HOME])

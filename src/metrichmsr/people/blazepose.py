@@ -29,7 +29,7 @@ from metrichmsr.people.layers import ConvAct, InvertedResidual, upsample2
 CROP_SIZE = 256
 """Side of the input crop, pixels."""
 NUM_LANDMARKS = 39
-"""33 landmarks of the body, then six points of alignment: mid-hip, a point on the circle around the body, four hands'."""
+"""33 landmarks of the body, then mid-hip, a point on the circle around the body, and four points of the hands."""
 
 
 class Stage(NamedTuple):
@@ -81,7 +81,7 @@ class SeparableConv(nn.Module):
 
 
 class BlazeBlock(nn.Module):
-    """Separable convolution with a shortcut; when strided, the shortcut is max-pooled and padded with empty channels."""
+    """Separable convolution with a shortcut; a strided one max-pools it and pads it with empty channels."""
 
     def __init__(self, channels_in: int, channels_out: int, *, stride: int = 1) -> None:
         super().__init__()

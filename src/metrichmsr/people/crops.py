@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 
 def crop_from_image_matrices(regions: Float[np.ndarray, "N 4"], *, crop_size: int) -> Float[np.ndarray, "N 3 3"]:
-    """3×3 matrices from continuous image pixels to continuous crop pixels (origin: outer corner of the corner pixel)."""
+    """3×3 matrices from continuous image pixels to continuous crop pixels."""
     regions = np.asarray(regions, dtype=np.float64)
     center, size, rotation = regions[:, :2], regions[:, 2], regions[:, 3]
     cos, sin = np.cos(rotation) * crop_size / size, np.sin(rotation) * crop_size / size

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 COCO_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
-"""How far annotators disagree, per COCO-17 keypoint, in units of the square root of the person's area (COCO's table)."""
+"""How far annotators disagree, per COCO-17 keypoint, over the square root of the person's area (COCO's table)."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,16 @@ class Detections:
     def __getitem__(self, index: Int[np.ndarray, "M"] | Bool[np.ndarray, "N"] | slice) -> Detections:
         keypoints = None if self.keypoints is None else self.keypoints[index]
         return Detections(self.boxes_xyxy[index], self.scores[index], keypoints)
+
+    @staticmethod
+    def concatenate(parts: list[Detections]) -> Detections:
+        """All finds of several; without keypoints where one part has none."""
+        keypoints = [part.keypoints for part in parts if part.keypoints is not None]
+        return Detections(
+            np.concatenate([part.boxes_xyxy for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate(keypoints) if len(keypoints) == len(parts) else None,
+        )
 
 
 class Detector(Protocol):
@@ -72,3 +82,29 @@ def keypoint_similarity(
     closeness = np.exp(-square / (2 * np.maximum(area, 1e-9)[..., None] * (2 * COCO_SIGMAS) ** 2))
     count = both.sum(-1)
     return np.where(count > 0, (closeness * both).sum(-1) / np.maximum(count, 1), np.nan)
+
+
+def remove_duplicates(found: Detections, *, max_box_iou: float = 0.6, max_similarity: float = 0.5) -> Detections:
+    """Best first, without those who were found before.
+
+    Two finds are one person when their boxes coincide, or when the keypoints that both see do: somebody seen whole in
+    one tile and cut off in the next has different boxes but the same elbows; two people in each other's arms have
+    similar boxes but different elbows.
+
+    Args:
+        found: finds of one image, double ones among them.
+        max_box_iou: boxes that overlap more are one person's.
+        max_similarity: keypoints that are more similar (COCO's OKS) are one person's.
+    """
+    found = found[np.argsort(-found.scores, kind="stable")]
+    same = box_iou(found.boxes_xyxy, found.boxes_xyxy) > max_box_iou
+    if found.keypoints is not None:
+        area = 0.53 * (found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]).clip(0).prod(-1)
+        area = np.maximum(area[:, None], area[None])
+        similarity = keypoint_similarity(found.keypoints[:, None], found.keypoints[None], area, min_confidence=0.1)
+        same |= np.nan_to_num(similarity) > max_similarity
+    kept: list[int] = []
+    for i in range(len(found)):
+        if not same[i, kept].any():
+            kept.append(i)
+    return found[np.array(kept, dtype=np.int64)]

@@ -1,8 +1,8 @@
 """Running BlazePose heavy over everybody in a picture, each crop turned the way that shows most of a body.
 
-The network expects an upright person. A first look uses the detector's keypoints, or the box; where the heat maps then
-stay low, four more looks at the box, turned by quarters, and a look aligned by each one's own result compete, and the one
-with the highest heat maps (and, a little, agreement with the detector's keypoints) wins.
+The network expects an upright person. A first look uses the detector's keypoints, or the box. Where the heat maps stay
+low then, four looks at the box turned by quarters join in, then a look aligned by the result of each; the one with the
+highest heat maps (and, a little, agreement with the detector's keypoints) wins.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ MID_HIP, CIRCLE_POINT = 33, 34
 COCO = list(COCO17_OF_33)
 GOOD_SCORE = 0.7
 """A first look with heat maps this high is kept as it is."""
+SMALLEST_AGAIN = 80.0
+"""Regions smaller than this (image pixels) get no second look: there is nothing more to see."""
 AGREEMENT_WEIGHT = 0.3
 """What agreement with the detector's keypoints counts, against the height of the heat maps."""
 OUTSIDE_CONFIDENCE = 0.05
@@ -105,41 +107,59 @@ class Landmarker:
             keypoints: the detector's COCO-17 keypoints (u, v, confidence), where it gives any.
         """
         boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
-        seen = []
-        for start in range(0, max(len(boxes), 1), PEOPLE_AT_ONCE):
-            people = slice(start, start + PEOPLE_AT_ONCE)
-            seen.append(self._see(image, boxes[people], None if keypoints is None else keypoints[people]))
-        return _landmarks(Looks.concatenate(seen), keypoints)
+        looks = self.first_look(image, boxes, keypoints)
+        if self.thorough:
+            looks = self.look_again(image, boxes, keypoints, looks)
+        return to_landmarks(looks, keypoints)
 
-    def _see(
+    def first_look(
+        self,
+        image: UInt8[np.ndarray, "H W 3"],
+        boxes_xyxy: Float[np.ndarray, "N 4"],
+        keypoints: Float[np.ndarray, "N 17 3"] | None = None,
+    ) -> Looks:
+        """One crop a person: turned by the keypoints where there are any, upright otherwise."""
+        if keypoints is None:
+            return self._look(image, _stack([region_from_box(box) for box in boxes_xyxy]))
+        pairs = zip(keypoints, boxes_xyxy, strict=True)
+        return self._look(image, _stack([region_from_keypoints(points, box) for points, box in pairs]))
+
+    def look_again(
+        self,
+        image: UInt8[np.ndarray, "H W 3"],
+        boxes_xyxy: Float[np.ndarray, "N 4"],
+        keypoints: Float[np.ndarray, "N 17 3"] | None,
+        looks: Looks,
+    ) -> Looks:
+        """The looks, replaced for people not seen well by the best of ten: turned by quarters, each then aligned."""
+        unsure = np.flatnonzero((looks.score() < GOOD_SCORE) & (looks.region[:, 2] >= SMALLEST_AGAIN))
+        result = [looks]
+        order = np.arange(len(looks.region))
+        for start in range(0, len(unsure), PEOPLE_AT_ONCE):
+            rows = unsure[start : start + PEOPLE_AT_ONCE]
+            points = None if keypoints is None else keypoints[rows]
+            order[rows] = sum(len(part.region) for part in result) + np.arange(len(rows))
+            result.append(self._best_of_ten(image, boxes_xyxy[rows], points, looks[rows]))
+        return Looks.concatenate(result)[order]
+
+    def _best_of_ten(
         self,
         image: UInt8[np.ndarray, "H W 3"],
         boxes: Float[np.ndarray, "N 4"],
         keypoints: Float[np.ndarray, "N 17 3"] | None,
+        first: Looks,
     ) -> Looks:
-        """The best look at each person."""
-        upright = np.array([region_from_box(box) for box in boxes]).reshape(-1, 4)
-        first = upright
-        if keypoints is not None:
-            first = np.array([region_from_keypoints(k, b) for k, b in zip(keypoints, boxes, strict=True)])
-        best = self._look(image, first.reshape(-1, 4))
-        unsure = np.flatnonzero(best.score() < GOOD_SCORE)
-        if not self.thorough or not len(unsure):
-            return best
-        quarters = [0, 1, 2, 3] if keypoints is not None else [1, 2, 3]
-        turned = np.concatenate([upright[unsure] + [0, 0, 0, quarter * np.pi / 2] for quarter in quarters])
-        candidates = Looks.concatenate([best[unsure], self._look(image, turned)])
+        upright = _stack([region_from_box(box) for box in boxes])
+        quarters = (1, 2, 3) if keypoints is None else (0, 1, 2, 3)  # without keypoints the first look was upright
+        turned = np.concatenate([upright + np.array([0, 0, 0, quarter * np.pi / 2]) for quarter in quarters])
+        candidates = Looks.concatenate([first, self._look(image, turned)])
         candidates = Looks.concatenate([candidates, self._look(image, candidates.aligned)])
-        person = np.tile(np.arange(len(unsure)), len(candidates.region) // len(unsure))
         value = candidates.found()
         if keypoints is not None:
-            reference = keypoints[unsure][person]
+            reference = np.tile(keypoints, (len(value) // len(keypoints), 1, 1))
             value = value + AGREEMENT_WEIGHT * agreement(candidates.xy[:, COCO], reference, candidates.region[:, 2])
-        order = list(range(len(boxes)))
-        for i, row in enumerate(unsure):
-            mine = np.flatnonzero(person == i)
-            order[row] = len(boxes) + int(mine[value[mine].argmax()])
-        return Looks.concatenate([best, candidates])[order]
+        best = value.reshape(-1, len(boxes)).argmax(0)  # candidates come in rounds over all people
+        return candidates[best * len(boxes) + np.arange(len(boxes))]
 
     def _look(self, image: UInt8[np.ndarray, "H W 3"], regions: Float[np.ndarray, "L 4"]) -> Looks:
         """The network on these regions, in batches."""
@@ -170,10 +190,10 @@ def _in_image(output: BlazePoseOutput, regions: Float[np.ndarray, "L 4"], size: 
     assert output.mask_logits is not None
     return Looks(
         region=regions,
-        aligned=np.array([region_from_alignment(*pair) for pair in alignment]).reshape(-1, 4),
+        aligned=_stack([region_from_alignment(*pair) for pair in alignment]),
         xy=xy,
         peak=_numpy(refined.peak[:, BODY]),
-        inside=((xy >= 0) & (xy <= [size[1], size[0]])).all(-1),
+        inside=np.all((xy >= 0) & (xy <= [size[1], size[0]]), axis=-1),
         z=_numpy(output.landmarks[:, BODY, 2]) * regions[:, 2, None] / CROP_SIZE,
         visibility=_numpy(output.visibility_logits[:, BODY].sigmoid()),
         presence=_numpy(output.presence_logits[:, BODY].sigmoid()),
@@ -183,8 +203,8 @@ def _in_image(output: BlazePoseOutput, regions: Float[np.ndarray, "L 4"], size: 
     )
 
 
-def _landmarks(seen: Looks, keypoints: Float[np.ndarray, "N 17 3"] | None) -> Landmarks:
-    """Confidences, sigmas, and the detector's keypoints joined in."""
+def to_landmarks(seen: Looks, keypoints: Float[np.ndarray, "N 17 3"] | None) -> Landmarks:
+    """One look a person, with confidences and sigmas, and the detector's keypoints joined in."""
     pixels = seen.region[:, 2, None] / CROP_SIZE  # image pixels per crop pixel
     xy, confidence = seen.xy.copy(), seen.peak.copy()
     sigma = sigma_of_peak(seen.peak) * pixels
@@ -208,6 +228,10 @@ def _landmarks(seen: Looks, keypoints: Float[np.ndarray, "N 17 3"] | None) -> La
         crop_from_image=crop_from_image_matrices(seen.region, crop_size=CROP_SIZE),
         features=seen.features,
     )
+
+
+def _stack(regions: list[Float[np.ndarray, "4"]]) -> Float[np.ndarray, "L 4"]:
+    return np.array(regions, np.float64).reshape(-1, 4)
 
 
 def _numpy(x: Tensor) -> Float[np.ndarray, "..."]:

@@ -49,9 +49,8 @@ class ConvAct(nn.Conv2d):
         self.one_sided = (before, kernel - stride - before) * 2 if one_sided else None
         self.act: Activation = act
 
-    def forward(self, x: Float[Tensor, "B Cin H W"]) -> Float[Tensor, "B Cout h w"]:  # noqa: D102
-        if self.one_sided is not None:
-            x = F.pad(x, self.one_sided)
+    def forward(self, input: Float[Tensor, "B Cin H W"]) -> Float[Tensor, "B Cout h w"]:  # noqa: D102
+        x = input if self.one_sided is None else F.pad(input, self.one_sided)
         x = super().forward(x)
         if self.act == "relu6":
             return F.relu6(x, inplace=True)
@@ -61,7 +60,7 @@ class ConvAct(nn.Conv2d):
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block: widen 1×1, depthwise, project 1×1; a shortcut where shapes allow it (Sandler et al. 2018)."""
+    """MobileNetV2's block (Sandler et al. 2018): widen, depthwise, project; a shortcut where shapes allow it."""
 
     def __init__(
         self,

@@ -1,12 +1,13 @@
-"""Reading and writing the shipped weights: safetensors, float16, or int8 per output channel with a float16 scale.
+"""Reading and writing the shipped weights: safetensors, in float16 or int8.
 
-A weight ``w`` stored as int8 has a companion ``w:scale`` with one number per output channel; ``w = int8 × scale``.
-Everything becomes float32 once, at loading.
+An int8 weight ``w`` has two float16 companions, ``w:rows`` with a scale per output channel and ``w:columns`` with one
+per input channel (and kernel cell): ``w = int8 × rows × columns``. Everything becomes float32 once, at loading.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,58 +20,47 @@ from metrichmsr.errors import ModelFileError
 
 WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 """Where the checkpoints that come with the package lie."""
-SCALE_SUFFIX = ":scale"
+ROWS, COLUMNS = ":rows", ":columns"
+"""Suffixes of the scales' names."""
 
 
-def quantize(
-    weight: Float[Tensor, "O *rest"], *, candidates: int = 24
-) -> tuple[Int8[Tensor, "O *rest"], Float[Tensor, "O"]]:
-    """Symmetric int8 per output channel; of some clipping ranges the one with the least squared error.
+@dataclass(frozen=True)
+class Int8Weight:
+    """A weight, output channels first and all else flattened, as int8 × rows × columns."""
+
+    values: Int8[Tensor, "O I"]
+    rows: Float[Tensor, "O"]
+    columns: Float[Tensor, "I"]
+
+
+def pack(state: Mapping[str, Tensor], int8: Mapping[str, Int8Weight]) -> dict[str, Tensor]:
+    """A state dict as it is stored.
 
     Args:
-        weight: float weights, output channels first.
-        candidates: how many clipping ranges to try, from the whole range down to 70 % of it.
+        state: the weights.
+        int8: those to store as int8; all others become float16.
     """
-    flat = weight.flatten(1)
-    peak = flat.abs().amax(1).clamp_min(1e-8)
-    best_scale = best_error = None
-    for fraction in torch.linspace(1.0, 0.7, candidates):
-        scale = (peak * fraction / 127).half().float()
-        rounded = (flat / scale[:, None]).round().clamp(-127, 127)
-        error = ((rounded * scale[:, None] - flat) ** 2).sum(1)
-        if best_scale is None or best_error is None:
-            best_scale, best_error = scale, error
-        else:
-            better = error < best_error
-            best_scale = torch.where(better, scale, best_scale)
-            best_error = torch.where(better, error, best_error)
-    assert best_scale is not None
-    rounded = (flat / best_scale[:, None]).round().clamp(-127, 127)
-    return rounded.to(torch.int8).reshape(weight.shape), best_scale
-
-
-def pack(state: dict[str, Tensor], *, int8: Collection[str] = ()) -> dict[str, Tensor]:
-    """A state dict as it is stored: the named weights in int8, all else in float16."""
     packed = {}
     for name, value in state.items():
         if name in int8:
-            packed[name], scale = quantize(value.float())
-            packed[name + SCALE_SUFFIX] = scale.half()
+            packed[name] = int8[name].values.reshape(value.shape)
+            packed[name + ROWS] = int8[name].rows.half()
+            packed[name + COLUMNS] = int8[name].columns.half()
         else:
             packed[name] = value.half()
     return packed
 
 
-def unpack(packed: dict[str, Tensor]) -> dict[str, Float[Tensor, "..."]]:
+def unpack(packed: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "..."]]:
     """The float32 state dict of a stored one."""
     state = {}
     for name, value in packed.items():
-        if name.endswith(SCALE_SUFFIX):
+        if name.endswith((ROWS, COLUMNS)):
             continue
-        value = value.float()
-        if (scale := packed.get(name + SCALE_SUFFIX)) is not None:
-            value = value * scale.float().reshape(-1, *[1] * (value.dim() - 1))
-        state[name] = value
+        state[name] = value.float()
+        if value.dtype == torch.int8:
+            rows, columns = packed[name + ROWS].float(), packed[name + COLUMNS].float()
+            state[name] = (state[name].flatten(1) * rows[:, None] * columns).reshape(value.shape)
     return state
 
 
@@ -94,6 +84,6 @@ def load_into(module: nn.Module, path: Path) -> None:
         raise ModelFileError(f"{path}: not a safetensors file ({error})") from error
     try:
         module.load_state_dict(unpack(packed))
-    except RuntimeError as error:
+    except (KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise ModelFileError(f"{path}: not the weights of {type(module).__name__} ({reason})") from error

@@ -31,8 +31,10 @@ from torch import Tensor
 EMPTY = 2**63 - 1
 """Key of a pixel that nothing covers: its upper half reads as a NaN, its lower half as face -1."""
 
-# Elements handled at once in each step. On a CPU more than this leaves the cache; on a GPU less leaves it idle.
-_CPU_BATCH = 1 << 17
+# Elements handled at once in each step. On a CPU vectors so short stay in the cache and are not spread over threads
+# (torch does that from 32,768 elements on), where waiting for each other costs more than is won, on a busy machine a
+# hundred times more. On a GPU short vectors would leave it idle.
+_CPU_BATCH = 30_000
 _GPU_BATCH = 1 << 23
 
 # The boxes of step 1 are float32 and only decide what is looked at: so much slack that their rounding decides nothing.
@@ -82,11 +84,11 @@ class _Spans(NamedTuple):
     """g and h of 1/z = g·u + h along the row."""
 
 
-def nearest_keys(points: Float[Tensor, "B V 3"], faces: Int64[Tensor, "3 F"], view: View) -> Int64[Tensor, "B N"]:
+def nearest_keys(points: Float[Tensor, "3 B V"], faces: Int64[Tensor, "3 F"], view: View) -> Int64[Tensor, "B N"]:
     """The nearest surface of every pixel (N = height·width) as a sortable key.
 
     Args:
-        points: Vertices times K, float64: z·(u, v, 1). Those not finite take their triangles away with them.
+        points: z·u, z·v and z of the vertices, float64. Those not finite take their triangles away with them.
         faces: Corner indices, a row for each corner.
         view: Picture size, near plane, culling.
 
@@ -94,18 +96,19 @@ def nearest_keys(points: Float[Tensor, "B V 3"], faces: Int64[Tensor, "3 F"], vi
         The bits of the float32 depth in the upper half, the face index in the lower; :data:`EMPTY` where nothing is.
         The smallest key is the nearest surface, and of equally near ones the first face: order of work changes nothing.
     """
-    images, vertices, _ = points.shape
+    _, images, vertices = points.shape
     n_faces = faces.shape[1]
     batch = _GPU_BATCH if points.is_cuda else _CPU_BATCH
     keys = torch.full((images, view.height * view.width), EMPTY, dtype=torch.int64, device=points.device)
     images_at_once = max(1, batch // max(1, n_faces))
     for first in range(0, images, images_at_once):
-        group = points[first : first + images_at_once]
-        xyz = group.reshape(-1, 3).T.contiguous()
+        group = points[:, first : first + images_at_once]
+        count = group.shape[1]
+        xyz = group.reshape(3, count * vertices)
         group_keys = keys[first : first + images_at_once].view(-1)
         for start in range(0, n_faces, batch):
             corners = faces[:, start : start + batch]
-            triangles = _find_triangles(xyz, corners, len(group), vertices, view)
+            triangles = _find_triangles(xyz, corners, count, vertices, view)
             if start:
                 triangles = triangles._replace(face=triangles.face + start)
             for spans in _cut_into_spans(xyz, triangles, view, batch):
@@ -285,9 +288,19 @@ def _expand(
         if n_part == 0:
             continue
         part = slice(begin, end)
-        owner = torch.repeat_interleave(counts[part], output_size=n_part)
+        owner = _owners(ends[part] - totals[i], n_part)
         integers = torch.arange(totals[i], totals[i + 1], device=counts.device)
         yield part, owner, integers.add_(shift[part].index_select(0, owner))
+
+
+def _owners(ends: Int64[Tensor, "N"], n: int) -> Int64[Tensor, "M"]:
+    """Which item each of n integers belongs to, where the items' integers end at ``ends``.
+
+    That is ``torch.repeat_interleave(counts)``, in half the time on a CPU.
+    """
+    steps = torch.zeros(n + 1, dtype=torch.int64, device=ends.device)
+    steps.scatter_add_(0, ends, torch.ones_like(ends))
+    return steps[:n].cumsum(0)
 
 
 def _cross(p: list[Tensor], q: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from metrichmsr.rendering.coverage import View, nearest_keys, unpack
 
-# Pixels whose barycentrics are computed at once: see coverage._CPU_BATCH.
-_CPU_PIXELS = 1 << 16
+# Pixels that attributes are computed for at once: short vectors for a CPU, as in coverage.py.
+_CPU_PIXELS = 30_000
 _GPU_PIXELS = 1 << 23
 
 
@@ -81,7 +81,7 @@ def rasterize(
         raise ValueError(f"picture size must be positive, not {width}×{height}")
     if not near_m > 0:
         raise ValueError(f"near_m must be positive, not {near_m}")
-    points = vertices.to(torch.float64) @ K.to(torch.float64).mT
+    points = _times_intrinsics(vertices.to(torch.float64), K.to(torch.float64))
     corners = faces.long().T.contiguous()
     keys = nearest_keys(points, corners, View(height, width, near_m, cull_backfaces))
     face_id, depth = unpack(keys)
@@ -106,24 +106,41 @@ def interpolate(
     batch, height, width = fragments.face_id.shape
     values = attributes.expand(batch, *attributes.shape[-2:])
     vertices, channels = values.shape[1:]
-    face_id = fragments.face_id.view(-1)
-    seen = (face_id >= 0).nonzero().squeeze(1)
-    corners = faces.long().index_select(0, face_id.index_select(0, seen))
-    corners = corners + (seen // (height * width) * vertices)[:, None]
-    weights = fragments.barycentrics.view(-1, 3).index_select(0, seen).to(values.dtype)
     values = values.reshape(batch * vertices, channels)
-    a, b, c = (values.index_select(0, corners[:, k]) * weights[:, k, None] for k in range(3))
+    corner_of_face = faces.long().T.contiguous()
+    face_id = fragments.face_id.view(-1)
+    weights = fragments.barycentrics.view(-1, 3)
     picture = values.new_zeros(batch * height * width, channels)
-    return picture.index_copy_(0, seen, a + b + c).view(batch, height, width, channels)
+    seen = (face_id >= 0).nonzero().squeeze(1)
+    for pixel in seen.split(_GPU_PIXELS if seen.is_cuda else _CPU_PIXELS):
+        face = face_id.index_select(0, pixel)
+        first_vertex = torch.div(pixel, height * width, rounding_mode="floor").mul_(vertices)
+        weight = weights.index_select(0, pixel).to(values.dtype)
+        a, b, c = (
+            values.index_select(0, corner.index_select(0, face).add_(first_vertex)) * weight[:, k, None]
+            for k, corner in enumerate(corner_of_face)
+        )
+        picture[pixel] = a + b + c
+    return picture.view(batch, height, width, channels)
+
+
+def _times_intrinsics(
+    vertices: Float[Tensor, "B V 3"], K: Float[Tensor, "B 3 3"] | Float[Tensor, "3 3"]
+) -> Float[Tensor, "3 B V"]:
+    """z·u, z·v and z of vertices, as planes."""
+    x, y, z = (component.contiguous() for component in vertices.unbind(-1))
+    fx, skew, cx = (K[..., 0, column, None] for column in range(3))
+    fy, cy = (K[..., 1, column, None] for column in (1, 2))
+    return torch.stack([fx * x + skew * y + cx * z, fy * y + cy * z, z])
 
 
 def _barycentrics(
-    points: Float[Tensor, "B V 3"], corners: Int64[Tensor, "3 F"], face_id: Int64[Tensor, "B N"], width: int
+    points: Float[Tensor, "3 B V"], corners: Int64[Tensor, "3 F"], face_id: Int64[Tensor, "B N"], width: int
 ) -> Float[Tensor, "B N 3"]:
     """Perspective-correct weights of the corners; N = height·width."""
-    images, vertices, _ = points.shape
+    _, images, vertices = points.shape
     n_pixels = face_id.shape[1]
-    x, y, z = points.reshape(-1, 3).T.contiguous()
+    x, y, z = points.view(3, -1)
     flat = face_id.view(-1)
     seen = (flat >= 0).nonzero().squeeze(1)
     out = torch.zeros(images * n_pixels, 3, dtype=torch.float32, device=points.device)
@@ -143,6 +160,6 @@ def _barycentrics(
         (ax, ay), (bx, by), (cx, cy) = relative
         wa, wb, wc = bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx
         scale = (wa + wb + wc).reciprocal_()
-        weights = torch.stack([w.mul_(scale).float() for w in (wa, wb, wc)], dim=1)
-        out.index_copy_(0, pixel, weights.clamp_(0, 1))
+        for k, weight in enumerate((wa, wb, wc)):
+            out[:, k].scatter_(0, pixel, weight.mul_(scale).clamp_(0, 1).float())
     return out.view(images, n_pixels, 3)

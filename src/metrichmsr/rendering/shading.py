@@ -20,12 +20,15 @@ def vertex_normals(vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"])
     They point outwards where faces are counter-clockwise seen from outside. A vertex without a face of positive area
     gets zero. Differentiable.
     """
-    a, b, c = (vertices.index_select(-2, corner) for corner in faces.long().T.contiguous())
+    flat = vertices.reshape(-1, 3)
+    first = torch.arange(0, len(flat), max(1, vertices.shape[-2]), device=faces.device)
+    corners = [(corner + first[:, None]).view(-1) for corner in faces.long().T]
+    a, b, c = (flat.index_select(0, corner) for corner in corners)
     doubled_areas = torch.linalg.cross(b - a, c - a)
-    sums = torch.zeros_like(vertices)
-    for corner in faces.long().T:
-        sums = sums.index_add(-2, corner, doubled_areas)
-    return torch.nn.functional.normalize(sums, dim=-1, eps=torch.finfo(vertices.dtype).tiny)
+    sums = torch.zeros_like(flat)
+    for corner in corners:
+        sums = sums.index_add_(0, corner, doubled_areas)
+    return torch.nn.functional.normalize(sums.view_as(vertices), dim=-1, eps=torch.finfo(vertices.dtype).tiny)
 
 
 def shade(

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.bodies.protocol import BodyOutput
-from metrichmsr.bodies.shape_prior import ShapePrior
+from metrichmsr.bodies.shape_prior import GENDER, ShapePrior
 from metrichmsr.hmr.fitting.evidence import Evidence
 from metrichmsr.hmr.fitting.objective import Objective, Weights
 from metrichmsr.hmr.fitting.solver import minimise
+from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
 from metrichmsr.hmr.fitting.starts import Starts
 from metrichmsr.hmr.fitting.state import FitState, PosedBody, concatenate
 from metrichmsr.hmr.pose_prior import PosePrior
@@ -41,6 +42,10 @@ class FitOptions:
     """Evaluations of the two best, landmarks sharp."""
     final_iterations: int = 14
     """Evaluations of the best, with mask."""
+    polish_iterations: int = 8
+    """Evaluations with the pose freer, size and distance held."""
+    polish_prior: float = 0.2
+    """Weight of the pose prior while polishing."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Fitter:
         body: the full body model.
         pose_prior: prior over its poses.
         shape_prior: prior over its shapes.
+        seen: where the landmark network sees landmarks on this body.
         options: thoroughness.
     """
 
@@ -77,12 +83,13 @@ class Fitter:
         body: AnnyBody,
         pose_prior: PosePrior,
         shape_prior: ShapePrior,
+        seen: SeenLandmarks,
         options: FitOptions | None = None,
     ) -> None:
         self.body, self.shape_prior = body, shape_prior
         self.options = options or FitOptions()
         light = body.restricted_to(spread_vertices(body, self.options.surface_points))
-        self.posed = PosedBody(light, pose_prior)
+        self.posed = PosedBody(light, pose_prior, seen)
         self.starts = Starts(self.posed, count=self.options.starts)
 
     @torch.no_grad()
@@ -123,17 +130,29 @@ class Fitter:
         state, normal = minimise(
             self._objective(evidence, weights), state[best], iterations=options.final_iterations
         )
-        height_std, log_depth_std = self._doubt(state, normal.hessian)
+        height_std, log_depth_std = self._doubt(state, normal.hessian, weights)
+
+        # Limbs tilted in depth look shorter. A free pose explains noise by tilting, and then the body has to come nearer
+        # to fill the picture (3 % for landmark noise of 2 % of stature): so size and distance are found under the full
+        # prior, and only then the limbs may follow their landmarks more closely.
+        held = replace(evidence, known_height_m=self.body.height(state.shape), known_depth_m=state.translation_m[:, 2])
+        polish = replace(weights, pose_prior=options.polish_prior * weights.pose_prior)
+        state, normal = minimise(self._objective(held, polish), state, iterations=options.polish_iterations)
         return state, height_std, log_depth_std, normal.energy
 
     def _objective(self, evidence: Evidence, weights: Weights) -> Objective:
         return Objective(self.posed, self.shape_prior, evidence, weights)
 
-    def _doubt(self, state: FitState, hessian: Tensor) -> tuple[Tensor, Tensor]:
+    def _doubt(self, state: FitState, hessian: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
         """Laplace's approximation: the inverse Hessian is the covariance of the unknowns."""
         at = self.posed.layout
-        ridge = 1e-4 * torch.eye(at.size).to(hessian)
-        covariance = torch.linalg.inv((hessian + ridge).double()).to(hessian)
+        # A shape parameter cannot be more doubtful than "anywhere in its range", whose variance is range²/12.
+        low, high = self.body.shape_limits()
+        least = torch.full((at.size,), 1e-4).to(hessian)
+        least[at.shape] = 12 / (high - low).square()
+        # The fit keeps gender in the middle; the doubt about it is whole: one or the other, variance 1/4.
+        least[at.shape.start + GENDER] = 4 - weights.gender_sigma**-2
+        covariance = torch.linalg.inv((hessian + least.diag()).double()).to(hessian)
         with torch.enable_grad():
             shape = state.shape.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.body.height(shape).sum(), shape)

@@ -53,7 +53,7 @@ class Starts:
         like = coefficients.new_zeros(n, 3)
         shape = self.posed.body.default_shape().expand(n, -1)
         state = FitState(coefficients, torch.eye(3).to(like).expand(n, 3, 3), shape, like, like)
-        return self.posed.body(self.posed.pose_matrices(state), shape).landmarks33_m
+        return self.posed.seen(self.posed.body(self.posed.pose_matrices(state), shape))
 
     def __call__(self, evidence: Evidence) -> FitState:
         """Starting states of B people, people first: B · (count + 1)."""
@@ -136,7 +136,7 @@ def place_on_rays(points: Float[Tensor, "B C 33 3"], evidence: Evidence) -> Floa
     A = (design * weight[..., None, None]).flatten(1, 2)
     target = rays[:, None, :, :2] * points[..., 2:] - points[..., :2]
     b = (target * weight[:, None, :, None]).flatten(2, 3)
-    ridge = 1e-6 * torch.eye(3).to(A) * A.square().sum((1, 2))[:, None, None]
+    ridge = torch.eye(3).to(A) * (1e-6 * A.square().sum((1, 2)) + 1e-6)[:, None, None]
     t = torch.linalg.solve(A.mT @ A + ridge, A.mT @ b.mT).mT
     # A body that reaches behind the camera says that its pose is far off; a distance that fits its size is better.
     extent = (points.amax(2) - points.amin(2))[..., :2].norm(dim=-1)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody
+from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
 from metrichmsr.hmr.pose_prior import PosePrior
 
 
@@ -106,7 +107,7 @@ class BodyPoints:
     """Points of the posed bodies in the camera frame, with their derivatives by the unknowns."""
 
     landmarks_m: Float[Tensor, "B 33 3"]
-    """BlazePose's 33 landmarks."""
+    """BlazePose's 33 landmarks, where the network would mark them."""
     surface_m: Float[Tensor, "B M 3"]
     """Sampled surface vertices."""
     height_m: Float[Tensor, "B"]
@@ -127,13 +128,15 @@ class PosedBody:
     Args:
         body: evaluated at few vertices, for speed.
         prior: what pose coefficients mean.
+        seen: where the landmark network sees landmarks on this body.
     """
 
     SHAPE_STEP = 1e-2
 
-    def __init__(self, body: AnnyBody, prior: PosePrior) -> None:
+    def __init__(self, body: AnnyBody, prior: PosePrior, seen: SeenLandmarks) -> None:
         self.body = body
         self.prior = prior
+        self.seen = seen
         self.layout = Layout(prior.n_coefficients, len(body.shape_names))
         index = {name: i for i, name in enumerate(body.bone_names)}
         self._bones = torch.tensor([index[name] for name in prior.bone_names[1:]])
@@ -168,7 +171,7 @@ class PosedBody:
         shapes = torch.cat([state.shape[:, None], state.shape[:, None] + steps], dim=1)
         pose = self.pose_matrices(state)
         out = self.body(pose.repeat_interleave(1 + n_shape, dim=0), shapes.flatten(0, 1))
-        relative = torch.cat([out.landmarks33_m, out.vertices_m], dim=1).unflatten(0, (n, 1 + n_shape))
+        relative = torch.cat([self.seen(out), out.vertices_m], dim=1).unflatten(0, (n, 1 + n_shape))
         height = out.height_m.view(n, 1 + n_shape)
         by_shape = (relative[:, 1:] - relative[:, :1]) / (self.SHAPE_STEP * sign)[..., None, None]
         height_by_shape = (height[:, 1:] - height[:, :1]) / (self.SHAPE_STEP * sign)
@@ -216,7 +219,7 @@ class PosedBody:
         pose = self.body.expand_pose(torch.cat([root, roma.rotvec_to_rotmat(rotvecs)], dim=1))
         with torch.no_grad():
             out = self.body(pose, shape.expand(len(pose), -1))
-        points = torch.cat([out.landmarks33_m, out.vertices_m], dim=1)
+        points = torch.cat([self.seen(out), out.vertices_m], dim=1)
         moved = ((points[1:] - points[:1]) / eps).view(n, 3, -1, 3).permute(2, 0, 1, 3)
         turns = out.bone_rotations[0, self._parents] @ left_jacobian(rotvecs[0])
         arms = points[0, :, None] - out.joints_m[0, self._bones]

@@ -1,0 +1,123 @@
+"""``overlay.png``: the meshes over the photo, beside them front, side and top view on a metre grid."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw
+
+from metrichmsr.export.overlay_meshes import blend_meshes, clay_color, join_people
+from metrichmsr.export.overlay_text import Box, Labels, draw_line, font, text_size, wrap
+from metrichmsr.export.overlay_views import BACKGROUND, FRONT, SIDE, TOP, draw_view
+from metrichmsr.export.palette import person_color
+from metrichmsr.geometry import scale_intrinsics
+from metrichmsr.structures import Person, Recovery
+
+# Long side of the photo in the overlay: 12-megapixel photos stay quick, thumbnails become readable.
+_LONGEST_PX = 1600
+_SHORTEST_PX = 960
+
+# A photo at least this high has the views in a column beside it, a lower one in a row below.
+_COLUMN_FROM_PX = 840
+
+# However narrow the photo, the sheet leaves its caption room.
+_NARROWEST_PX = 480
+
+_OPACITY = 0.85
+_GAP = 6
+
+# More people than this get smaller labels.
+_CROWD = 10
+
+
+def draw_overlay(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture that shows at a glance whether a recovery is right, RGB.
+
+    The photo (its long side brought between 960 and 1600 pixels) with everybody's mesh, stature and distance; front,
+    side and top view in the camera frame; a caption with the camera. Without people: the photo and the caption.
+    """
+    photo = _draw_photo(recovery)
+    height, width = photo.shape[:2]
+    views: list[tuple[Image.Image, tuple[int, int]]] = []
+    if recovery.people:
+        if height >= _COLUMN_FROM_PX:
+            across = round(min(max(0.42 * width, 460), 640))
+            places = [
+                (width + _GAP, round(i * (height + _GAP) / 3), across, round((height - 2 * _GAP) / 3)) for i in range(3)
+            ]
+        else:
+            across = round((width - 2 * _GAP) / 3)
+            places = [(round(i * (width + _GAP) / 3), height + _GAP, across, round(0.95 * across)) for i in range(3)]
+        for view, (x, y, w, h) in zip((FRONT, SIDE, TOP), places, strict=True):
+            views.append((draw_view(view, recovery.people, recovery.camera, w, h), (x, y)))
+    right = max([width, _NARROWEST_PX] + [x + panel.width for panel, (x, _) in views])
+    bottom = max([height] + [y + panel.height for panel, (_, y) in views])
+    face = font(14)
+    lines = wrap(_caption(recovery), face, right - 16)
+    line_height = text_size("", face)[1] + 4
+    sheet = Image.new("RGB", (right, bottom + line_height * len(lines) + 10), BACKGROUND)
+    sheet.paste(Image.fromarray(photo), (0, 0))
+    for panel, place in views:
+        sheet.paste(panel, place)
+    draw = ImageDraw.Draw(sheet)
+    for i, line in enumerate(lines):
+        draw_line(draw, (8, bottom + 6 + i * line_height), line, face, "#303236")
+    return np.asarray(sheet)
+
+
+def _draw_photo(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:
+    height, width = recovery.image.shape[:2]
+    scale = min(max(max(height, width), _SHORTEST_PX), _LONGEST_PX) / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    photo = cv2.resize(np.ascontiguousarray(recovery.image), size, interpolation=method)
+    people = [person for person in recovery.people if np.isfinite(person.vertices_m).all()]
+    if not people:
+        return photo
+    K = scale_intrinsics(torch.tensor(recovery.camera.K), size[0] / width, size[1] / height)
+    blend_meshes(photo, join_people(people), np.stack([clay_color(p.id) for p in people]), K, opacity=_OPACITY)
+    sheet = Image.fromarray(photo)
+    boxes = [_seen_box(person, K.numpy(), size) for person in people]
+    size_px = 13 if len(people) > _CROWD else round(min(max(min(size) / 50, 13), 20))
+    heads = [(0.7 * x0 + 0.3 * x1, y0, 0.3 * x0 + 0.7 * x1, y0 + 0.18 * (y1 - y0)) for x0, y0, x1, y1 in boxes]
+    labels = Labels(ImageDraw.Draw(sheet, "RGBA"), *size, size_px=size_px, in_sight=heads)
+    for person, box in zip(people, boxes, strict=True):
+        height_text = f"{person.id}  {_quantity(person.height_m, person.height_std_m)} tall"
+        distance_text = f"{_quantity(person.distance_m, person.distance_std_m)} away"
+        labels.add(box, person_color(person.id), [(height_text, distance_text), (str(person.id),)])
+    return np.asarray(sheet)
+
+
+def _seen_box(person: Person, K: np.ndarray, size: tuple[int, int]) -> Box:
+    """Where the mesh appears in the picture, cut to it."""
+    front = person.vertices_m[person.vertices_m[:, 2] > 0.05]
+    if not len(front):
+        return 0.0, 0.0, 1.0, 1.0
+    pixels = front @ K.T
+    pixels = np.clip(pixels[:, :2] / pixels[:, 2:], 0, size)
+    return (*pixels.min(0).tolist(), *pixels.max(0).tolist())
+
+
+def _quantity(value_m: float, sigma_m: float) -> str:
+    """Metres to the decimal that the uncertainty leaves a meaning."""
+    if not np.isfinite(sigma_m):
+        return f"{value_m:.2f} m"
+    decimals = 2 if sigma_m < 0.095 else 1
+    return f"{value_m:.{decimals}f} ± {sigma_m:.{decimals}f} m"
+
+
+def _caption(recovery: Recovery) -> str:
+    camera = recovery.camera
+    count = len(recovery.people)
+    people = "nobody found" if not count else "1 person" if count == 1 else f"{count} people"
+    focal = f"{camera.focal_px:.0f}" + (f" ± {camera.focal_std_px:.0f}" if camera.focal_std_px else "")
+    parts = [
+        f"{recovery.image_path.name}: {people}",
+        f"focal length {focal} px ({camera.source}), {camera.fov_x_deg:.0f}° × {camera.fov_y_deg:.0f}°".replace(
+            "×", "x"
+        ),
+        "camera frame (gravity unknown), metres",
+    ]
+    return "  |  ".join(parts if count else parts[:2])
