@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from machine import describe_machine
+from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.export.overlay import draw_overlay
 from metrichmsr.geometry import intrinsics
 from metrichmsr.rendering import interpolate, join_meshes, rasterize, rasterize_scene, shade
@@ -25,19 +27,12 @@ from metrichmsr.structures import Camera, Person, Recovery
 
 
 def standing_body() -> tuple[Tensor, Tensor]:
-    """Anny's default body (13,718 vertices, 27,420 triangles), y down, its middle at the origin; 1.6 m tall."""
-    try:
-        import anny
-    except ImportError:
-        import trimesh
-
-        print("anny is not installed: an ellipsoid of 20,480 triangles takes the body's place")
-        ball = trimesh.creation.icosphere(subdivisions=5)
-        return torch.tensor(ball.vertices * (0.25, 0.8, 0.2), dtype=torch.float32), torch.tensor(ball.faces)
-    model = anny.Anny()
-    x, y, z = model()["vertices"][0].detach().float().unbind(-1)  # z up
+    """Anny's default body, y down, its middle at the origin."""
+    model = AnnyBody.load()
+    with torch.no_grad():
+        x, y, z = model.rest(model.default_shape()[None]).vertices_m[0].unbind(-1)  # z up
     vertices = torch.stack([x, -z, y], dim=-1)
-    return vertices - (vertices.amin(0) + vertices.amax(0)) / 2, model.faces.long()
+    return vertices - (vertices.amin(0) + vertices.amax(0)) / 2, model.faces
 
 
 def report(
@@ -52,7 +47,7 @@ def report(
         run()
         synchronize()
         times.append((time.perf_counter() - start) * 1e3 / count)
-    print(f"{name:58s} min {min(times):8.2f}  median {np.median(times):8.2f} ms  ({len(times)} runs)", flush=True)
+    print(f"| {name} | {min(times):.2f} | {np.median(times):.2f} | {len(times)} |", flush=True)
 
 
 def as_person(index: int, vertices: Tensor, faces: Tensor) -> Person:
@@ -86,7 +81,8 @@ def main() -> None:
     device = torch.device(options.device)
     seconds = options.seconds
     synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    print(f"torch {torch.__version__}, {options.threads} threads, {device}")
+    on = torch.cuda.get_device_name(device) if device.type == "cuda" else describe_machine()
+    print(f"Rendering on {on}\n\n| work | min ms | median ms | runs |\n| --- | --- | --- | --- |")
 
     body, faces = standing_body()
     body, faces = body.to(device), faces.to(device)

@@ -28,7 +28,7 @@ WEIGHTS = Path(__file__).resolve().parent.parent / "src" / "metrichmsr" / "weigh
 SHAPE_NAMES = ("gender", "age", "muscle", "weight", "height", "proportions")
 # Anny's age runs from the newborn at −1/3 through baby (0), child (1/3) and adult (2/3) to old (1).
 GRID = ((0, 1, 2), (-1 / 3, 1, 5), (0, 1, 3), (0, 1, 3), (0, 1, 2), (0, 1, 2))
-DEFAULT_SHAPE = (0.5, 0.72, 0.5, 0.55, 0.37, 0.5)
+DEFAULT_SHAPE = (0.5, 0.72, 0.45, 0.65, 0.37, 0.5)
 """An average adult between woman and man."""
 MAX_SOURCES = 16
 """Vertices kept of each point of the published keypoint regressor, which uses hundreds."""

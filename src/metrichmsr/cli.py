@@ -94,6 +94,15 @@ def _recover(argv: list[str]) -> int:
     return recover_inputs(parse(RecoverArgs, argv, "recover"))
 
 
+def _evaluate(argv: list[str]) -> int:
+    if not argv or argv[0] != "real":
+        wanted = "real, as in: metrichmsr evaluate real --data DIR --out DIR"
+        raise UsageError(f"evaluate what? There is {wanted}")
+    from metrichmsr.evaluation.real import EvaluateRealOptions, main_evaluate_real
+
+    return main_evaluate_real(parse(EvaluateRealOptions, argv[1:], "evaluate real"))
+
+
 def _doctor(argv: list[str]) -> int:
     args = parse(DoctorArgs, argv, "doctor")
     from metrichmsr.doctor import as_json, as_text, examine, is_fit
@@ -128,6 +137,7 @@ class _Verb:
 
 _VERBS = {
     "recover": _Verb(_recover, "people of photos and videos as meshes, heights and positions in metres"),
+    "evaluate": _Verb(_evaluate, "measure the recovery on real photos with ground truth"),
     "doctor": _Verb(_doctor, "what is installed, found and missing"),
     "licenses": _Verb(_licenses, "the licence of every part"),
     "version": _Verb(_version, "the version of this package"),

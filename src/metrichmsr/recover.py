@@ -330,9 +330,11 @@ def parse_heights(text: str | None) -> float | dict[int, float] | None:
     if text is None:
         return None
     try:
-        return _plausible_height(float(text))
+        height_m = float(text)
     except ValueError:
         pass
+    else:
+        return _plausible_height(height_m)
     path = Path(text)
     try:
         content = json.loads(path.read_text() if not text.lstrip().startswith("{") and path.is_file() else text)

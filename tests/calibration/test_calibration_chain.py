@@ -273,3 +273,13 @@ def test_weights_of_ones_own(fakes, tmp_path):
         load_estimator("anycalib", weights=damaged)
     torch.save(FakeAnyCalib().state_dict(), damaged)
     assert load_estimator("anycalib", weights=damaged).name == "anycalib"
+
+
+def test_every_public_name_is_there():
+    from metrichmsr import calibration, images
+
+    for package in (calibration, images):
+        for name in package.__all__:
+            assert getattr(package, name).__module__.startswith(package.__name__) or name.isupper()
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        calibration.nonsense  # noqa: B018

@@ -61,7 +61,7 @@ _GROWTH = (
 _AGE_MIXTURE = ((0.82, 0.78, 0.08), (0.15, 0.40, 0.20), (0.03, 0.05, 0.25))
 
 # Means and spreads that give bodies of ordinary weight for their height.
-_BUILD = {MUSCLE: (0.5, 0.20), WEIGHT: (0.55, 0.25), PROPORTIONS: (0.5, 0.25)}
+_BUILD = {MUSCLE: (0.45, 0.20), WEIGHT: (0.65, 0.25), PROPORTIONS: (0.5, 0.25)}
 # Muscle goes with old age. This also keeps away from a faulty corner of the data (old, most muscle, most weight), where
 # bodies are 20 cm taller than at its neighbours.
 _MUSCLE_LOST_BY_OLD = 0.3

@@ -1,0 +1,150 @@
+"""The whole way of a real photo, and what the user may ask for on it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metrichmsr.errors import InputError, UsageError
+from metrichmsr.images import read_image
+from metrichmsr.recover import Recoverer, RecoverOptions, parse_heights
+from metrichmsr.structures import Camera
+
+PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "street.jpg"
+
+
+@pytest.fixture(scope="module")
+def recoverer() -> Recoverer:
+    return Recoverer()
+
+
+@pytest.fixture(scope="module")
+def street(recoverer):
+    return recoverer(PHOTO)
+
+
+def test_both_people_of_the_demo_photo_are_found(street):
+    """The woman walks on the grass, the man stands on the block: boxes drawn by hand."""
+    by_hand = np.array([[897, 520, 1105, 935], [612, 75, 725, 450]])
+    assert len(street.people) == 2
+    for box in by_hand:
+        center = (box[:2] + box[2:]) / 2
+        inside = [p for p in street.people if (p.box_xyxy[:2] < center).all() and (center < p.box_xyxy[2:]).all()]
+        assert len(inside) == 1
+
+
+def test_bodies_lie_on_the_detected_people(street):
+    for person in street.people:
+        size = np.ptp(person.box_xyxy[[1, 3]])
+        projected = person.keypoints_3d_m @ street.camera.K.T
+        projected = projected[:, :2] / projected[:, 2:]
+        off = np.linalg.norm(projected - person.keypoints_2d_px[:, :2], axis=1)[person.keypoints_2d_px[:, 2] > 0.6]
+        assert np.median(off) < 0.05 * size
+        assert person.reprojection_px == pytest.approx(np.median(off), rel=0.5)
+
+
+def test_people_are_of_human_size_and_in_front(street):
+    for person in street.people:
+        assert 1.4 < person.height_m < 2.0
+        assert 0.02 < person.height_std_m < 0.2
+        assert 4 < person.distance_m < 14
+        assert person.vertices_m[:, 2].min() > 1
+        np.testing.assert_allclose(person.joints_m[0], person.translation_m, atol=1e-5)
+        assert person.distance_m == pytest.approx(np.linalg.norm(person.translation_m))
+
+
+def test_assumed_camera_says_so_and_its_doubt_is_in_the_distance(street):
+    assert street.camera.source == "assumed"
+    relative = street.camera.focal_std_px / street.camera.focal_px
+    for person in street.people:
+        assert person.distance_std_m / person.distance_m > relative
+
+
+def test_mask_is_on_the_person(street):
+    for person in street.people:
+        rows, columns = np.nonzero(person.mask)
+        x0, y0, x1, y1 = person.box_xyxy
+        inside = (columns > x0 - 40) & (columns < x1 + 40) & (rows > y0 - 40) & (rows < y1 + 40)
+        assert inside.mean() > 0.95
+
+
+def test_pose_names_and_shape_names_are_the_body_s(street):
+    person = street.people[0]
+    assert next(iter(person.pose)) == "root"
+    assert len(person.pose) == len(person.joints_m)
+    assert set(person.shape) == {"gender", "age", "muscle", "weight", "height", "proportions"}
+
+
+def test_a_known_height_is_taken_and_closes_the_doubt(recoverer, street):
+    known = Recoverer(RecoverOptions(height="1.65"))
+    known.__dict__.update({k: recoverer.__dict__[k] for k in ("fitter", "_detector", "_landmarker")})
+    result = known(PHOTO)
+    assert [p.height_m for p in result.people] == pytest.approx([1.65, 1.65], abs=0.005)
+    assert all(p.height_std_m < 0.01 for p in result.people)
+    assert any("--height" in warning for warning in result.warnings)  # one height, two people
+
+
+def test_a_given_camera_is_used(recoverer):
+    photo = read_image(PHOTO)
+    K = np.array([[3000.0, 0, 884], [0, 3000.0, 497], [0, 0, 1]])
+    far = recoverer(photo, camera=Camera(K=K, width=1768, height=994, source="given", focal_std_px=0.0))
+    assert far.camera.source == "given"
+    assert all(p.distance_m > 10 for p in far.people)
+
+
+def test_a_camera_of_another_size_is_refused(recoverer):
+    K = np.array([[1000.0, 0, 320], [0, 1000.0, 240], [0, 0, 1]])
+    with pytest.raises(InputError, match=r"640×480.*1768×994"):
+        recoverer(PHOTO, camera=Camera(K=K, width=640, height=480, source="given"))
+
+
+def test_nobody_is_an_answer(recoverer):
+    empty = recoverer(np.full((240, 320, 3), 127, np.uint8))
+    assert empty.people == ()
+    assert any("nobody" in warning for warning in empty.warnings)
+
+
+def test_arrays_and_photos_are_the_same_as_files(recoverer, street):
+    from_array = recoverer(read_image(PHOTO).rgb)
+    for a, b in zip(from_array.people, street.people, strict=True):
+        np.testing.assert_allclose(a.translation_m, b.translation_m, rtol=1e-3)
+
+
+def test_a_known_length_fixes_the_distance_of_the_nearest_person(recoverer):
+    """The woman is 1.65 m: her box, 420 pixels high, taken as that length puts her at focal · 1.65 / 420."""
+    options = RecoverOptions(length=(1000.0, 515.0, 1000.0, 935.0, 1.65))
+    with_length = Recoverer(options)
+    with_length.__dict__.update({k: recoverer.__dict__[k] for k in ("fitter", "_detector", "_landmarker")})
+    result = with_length(PHOTO)
+    expected = result.camera.focal_px * 1.65 / 420
+    nearest = min(result.people, key=lambda p: abs(p.translation_m[2] - expected))
+    assert nearest.translation_m[2] == pytest.approx(expected, rel=0.01)
+    assert any("known length" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1.82", 1.82), ('{"0": 1.82, "3": 1.1}', {0: 1.82, 3: 1.1}), (None, None)],
+)
+def test_heights_are_read(text, expected):
+    assert parse_heights(text) == expected
+
+
+def test_heights_are_read_from_a_file(tmp_path):
+    file = tmp_path / "heights.json"
+    file.write_text('{"1": 1.7}')
+    assert parse_heights(str(file)) == {1: 1.7}
+
+
+@pytest.mark.parametrize("text", ["182", "-1", "nan", "tall", '{"0": "x"}', "[1.8]", '{"-1": 1.8}', "missing.json"])
+def test_heights_that_make_no_sense_are_refused(text):
+    with pytest.raises(UsageError, match="--height"):
+        parse_heights(text)
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_people": 0}, {"length": (0.0, 0, 0, 9, -1.0)}, {"length": (0.0, 0, 0, 9, np.nan)}]
+)
+def test_options_that_make_no_sense_are_refused(options):
+    with pytest.raises(UsageError):
+        RecoverOptions(**options)
