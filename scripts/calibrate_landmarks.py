@@ -2,10 +2,9 @@
 
     python scripts/calibrate_landmarks.py --skins FOLDER --backgrounds FOLDER
 
-Body and detector do not mean the same points by the same names: BlazePose marks shoulders and hips of clothed people from
-outside, the body model's are where annotators of another set put theirs. A constant offset in the frame of the bone, in
-statures, explains most of it; the fit needs it, or people come out too near or too far by as much. Written to
-weights/seen_landmarks.safetensors.
+Body and detector do not mean the same points by the same names: BlazePose marks shoulders and hips of clothed people
+from outside, the body model's are where annotators of another set put theirs. A constant offset in the frame of the
+bone, in statures, explains part of it. Written to weights/seen_landmarks.safetensors.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -56,7 +56,7 @@ def dress(body: AnnyBody, skin: np.ndarray, rng: np.random.Generator) -> tuple[T
     return torch.from_numpy(colour.astype(np.float32)), torch.from_numpy(cloth)
 
 
-def pictures(args: argparse.Namespace, body: AnnyBody, rng: np.random.Generator):  # noqa: ANN201
+def pictures(args: argparse.Namespace, body: AnnyBody, rng: np.random.Generator) -> Iterator[tuple]:
     """Yield (image, box, K, landmarks (33, 3), bone rotations, stature)."""
     generator = torch.Generator().manual_seed(args.seed)
     prior, shapes = PosePrior.load(), ShapePrior.load()
@@ -71,7 +71,11 @@ def pictures(args: argparse.Namespace, body: AnnyBody, rng: np.random.Generator)
             continue
         made += 1
         yaw, pitch = float(rng.uniform(-math.pi, math.pi)), float(rng.normal(0, 0.2))
-        root = roma.rotvec_to_rotmat(torch.tensor([pitch, 0, 0])) @ level @ roma.rotvec_to_rotmat(torch.tensor([0, 0, yaw]))
+        root = (
+            roma.rotvec_to_rotmat(torch.tensor([pitch, 0, 0]))
+            @ level
+            @ roma.rotvec_to_rotmat(torch.tensor([0, 0, yaw]))
+        )
         driven = roma.rotvec_to_rotmat(prior.to_rotvecs(coefficients))
         pose = body.expand_pose(torch.cat([root[None, None], driven], 1))
         shape = shapes.sample(1, generator=generator)

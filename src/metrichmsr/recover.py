@@ -19,8 +19,8 @@ from metrichmsr.structures import COCO17, Camera, Person, Recovery
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
-    from torch import Tensor
 
+    from metrichmsr.bodies.protocol import BodyModel
     from metrichmsr.calibration import Calibration
     from metrichmsr.hmr.fitting.evidence import Evidence
     from metrichmsr.hmr.fitting.fit import FitResult
@@ -34,8 +34,10 @@ class RecoverOptions:
 
     method: Literal["fit"] = "fit"
     """How bodies are found: fit = fitted to landmarks, mask and priors."""
-    body_model: Literal["anny"] = "anny"
-    """Body model of the result."""
+    body_model: Literal["anny", "smpl", "smplh", "smplx"] = "anny"
+    """Body model of the result; the SMPL family is brought to the fitted Anny body's keypoints."""
+    body_model_dir: Path | None = None
+    """Folder with your SMPL, SMPL-H or SMPL-X files."""
 
     focal_px: float | None = None
     """Focal length in pixels of the picture, if you know it."""
@@ -108,6 +110,7 @@ class Recoverer:
         Raises:
             InputError: the picture, its intrinsics or its boxes cannot be used.
         """
+        _ = self._other_body, self._boxes  # what is missing or damaged should be told before a minute of work
         watch = Stopwatch()
         start = time.perf_counter()
         with watch.stage("read"):
@@ -129,7 +132,7 @@ class Recoverer:
                 evidence = self._evidence(people, image, shown, warnings)
                 fit = self.fitter(evidence)
             with watch.stage("assemble"):
-                recovered = self._assemble(people, fit, evidence, image, shown)
+                recovered = self._assemble(people, fit, image, shown, warnings)
         else:
             warnings.append("nobody was found in this picture")
         watch.timings_ms["total"] = 1000 * (time.perf_counter() - start)
@@ -146,19 +149,28 @@ class Recoverer:
     @cached_property
     def fitter(self) -> Any:
         """The fitter with its body and priors."""
-        from metrichmsr.bodies import load_body_model
+        from metrichmsr.bodies.anny import AnnyBody
         from metrichmsr.bodies.shape_prior import ShapePrior
         from metrichmsr.hmr.fitting.fit import Fitter
         from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
         from metrichmsr.hmr.pose_prior import PosePrior
 
-        body = load_body_model(self.options.body_model)
+        body = AnnyBody.load()
         return Fitter(
             body=body,
             pose_prior=PosePrior.load(),
             shape_prior=ShapePrior.load(),
             seen=SeenLandmarks.load(body),
         )
+
+    @cached_property
+    def _other_body(self) -> BodyModel | None:
+        """The user's body model, where the result is to be in another one than the fit's."""
+        from metrichmsr.bodies import load_body_model
+
+        if self.options.body_model == "anny":
+            return None
+        return load_body_model(self.options.body_model, body_model_dir=self.options.body_model_dir)
 
     @cached_property
     def _versions(self) -> Mapping[str, str]:
@@ -169,10 +181,16 @@ class Recoverer:
         return {"metrichmsr": __version__, "checkpoint": " ".join(f"{p}:{short_hash(p)}" for p in parts)}
 
     @cached_property
+    def _boxes(self) -> Mapping[str, np.ndarray]:
+        from metrichmsr.people.boxes import read_boxes
+
+        return read_boxes(self.options.boxes) if self.options.boxes is not None else {}
+
+    @cached_property
     def _detector(self) -> Any:
         from metrichmsr.people import MoveNetDetector
 
-        return MoveNetDetector(max_people=self.options.max_people)
+        return MoveNetDetector()
 
     @cached_property
     def _landmarker(self) -> Any:
@@ -207,10 +225,11 @@ class Recoverer:
         options = self.options
         boxes = None
         if options.boxes is not None:
-            from metrichmsr.people import read_boxes
+            from metrichmsr.people.boxes import boxes_for_image
 
             height, width = image.shape[:2]
-            boxes = read_boxes(options.boxes, image_name=path.name, image_size=(width, height))[: options.max_people]
+            boxes = boxes_for_image(self._boxes, path, width=width, height=height, source=options.boxes)
+            boxes = boxes[: options.max_people]
         threshold = {} if options.min_score is None else {"min_score": options.min_score}
         return find_people(
             image,
@@ -227,7 +246,11 @@ class Recoverer:
         known_heights = self._known_heights(len(people.landmarks), warnings)
         known_depths = self._known_depths(people, camera, warnings)
         return gather_evidence(
-            people.landmarks, camera, known_height_m=known_heights, known_depth_m=known_depths, use_mask=self.options.mask
+            people.landmarks,
+            camera,
+            known_height_m=known_heights,
+            known_depth_m=known_depths,
+            use_mask=self.options.mask,
         )
 
     def _known_heights(self, n: int, warnings: list[str]) -> Float[np.ndarray, "N"]:
@@ -238,7 +261,7 @@ class Recoverer:
                 warnings.append(
                     f"--height {self._heights:g} was taken for all {n} people; give a JSON by id to tell them apart"
                 )
-        elif self._heights:
+        elif isinstance(self._heights, dict):
             for person, height in self._heights.items():
                 if person < n:
                     known[person] = height
@@ -265,21 +288,29 @@ class Recoverer:
         return known
 
     def _assemble(
-        self, people: People, fit: FitResult, evidence: Evidence, image: np.ndarray, camera: Camera
+        self, people: People, fit: FitResult, image: np.ndarray, camera: Camera, warnings: list[str]
     ) -> tuple[Person, ...]:
         import roma
 
-        body, landmarks = self.fitter.body, people.landmarks
-        rotvecs = roma.rotmat_to_rotvec(fit.pose).numpy().astype(np.float64)
-        vertices, joints = fit.body.vertices_m.numpy(), fit.body.joints_m.numpy().astype(np.float64)
-        coco = fit.body.coco17_m.numpy().astype(np.float64)
+        body, landmarks = self._other_body or self.fitter.body, people.landmarks
+        posed, pose, shape = fit.body, fit.pose, fit.state.shape
+        if self._other_body is not None:
+            from metrichmsr.bodies.transfer import transfer
+
+            moved = transfer(fit.body, self._other_body)
+            posed, pose, shape = moved.body, moved.pose, moved.shape
+            off = 1000 * float(moved.error_m.mean())
+            warnings.append(f"{body.name} was fitted to the keypoints of the Anny body: {off:.0f} mm apart on average")
+        rotvecs = roma.rotmat_to_rotvec(pose).numpy().astype(np.float64)
+        vertices, joints = posed.vertices_m.numpy(), posed.joints_m.numpy().astype(np.float64)
+        coco = posed.coco17_m.numpy().astype(np.float64)
         faces = body.faces.numpy()
         # Distance is measured in focal lengths: what the focal length is off, the distance is off as well.
         focal_part = 0.0 if camera.focal_std_px is None else camera.focal_std_px / camera.focal_px
         detected = landmarks.coco17
         persons = []
         for i in range(len(landmarks)):
-            translation = fit.state.translation_m[i].numpy().astype(np.float64)
+            translation = joints[i, 0]
             distance = float(np.linalg.norm(translation))
             seen = detected[i, :, 2] > 0.5
             projected = coco[i] @ camera.K.T
@@ -292,8 +323,8 @@ class Recoverer:
                     body_model=body.name,
                     translation_m=translation,
                     pose={name: rotvecs[i, j] for j, name in enumerate(body.bone_names)},
-                    shape={name: float(fit.state.shape[i, k]) for k, name in enumerate(body.shape_names)},
-                    height_m=float(fit.body.height_m[i]),
+                    shape={name: float(shape[i, k]) for k, name in enumerate(body.shape_names)},
+                    height_m=float(posed.height_m[i]),
                     height_std_m=float(fit.height_std_m[i]),
                     distance_std_m=distance * math.hypot(float(fit.log_depth_std[i]), focal_part),
                     keypoints_2d_px=np.asarray(detected[i], dtype=np.float64),

@@ -11,7 +11,7 @@ from metrichmsr.bodies import load_body_model
 from metrichmsr.bodies.shape_prior import ShapePrior
 from metrichmsr.geometry import intrinsics, project
 from metrichmsr.hmr.fitting.evidence import DISTANCE_MAP_SIZE, OUTLINE_POINTS, Evidence, mask_evidence, sample_map
-from metrichmsr.hmr.fitting.fit import Fitter, FitOptions
+from metrichmsr.hmr.fitting.fit import FitOptions, Fitter
 from metrichmsr.hmr.fitting.objective import Objective, Weights, geman_mcclure
 from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
 from metrichmsr.hmr.fitting.starts import place_on_rays

@@ -56,7 +56,9 @@ def test_jacobian_is_the_derivative_of_the_residuals(prior, drawn):
 
 def test_coefficients_and_rotations_are_inverse(prior, drawn):
     coefficients, _ = drawn
-    torch.testing.assert_close(prior.to_coefficients(prior.to_rotvecs(coefficients)), coefficients, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        prior.to_coefficients(prior.to_rotvecs(coefficients)), coefficients, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_impossible_poses_cost_more_than_drawn_ones(prior, drawn):

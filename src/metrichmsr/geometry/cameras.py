@@ -39,7 +39,7 @@ def scale_intrinsics(K: Float[Tensor, "*B 3 3"], scale_x: float, scale_y: float)
 def project(points: Float[Tensor, "*B N 3"], K: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B N 2"]:
     """Camera-frame points (metres) to continuous pixels.
 
-    Points with z ≤ 0 lie behind the camera and have no image: the result means nothing there, mask by ``points[..., 2]``.
+    Points with z ≤ 0 lie behind the camera: there the result means nothing; check ``points[..., 2]``.
     """
     homogeneous = points @ K.transpose(-1, -2)
     return homogeneous[..., :2] / homogeneous[..., 2:]

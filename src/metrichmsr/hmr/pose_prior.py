@@ -54,7 +54,14 @@ class PosePrior(nn.Module):
     whiten: Tensor
 
     def __init__(
-        self, *, bone_names: tuple[str, ...], mean: Tensor, basis: Tensor, weights: Tensor, means: Tensor, whiten: Tensor
+        self,
+        *,
+        bone_names: tuple[str, ...],
+        mean: Tensor,
+        basis: Tensor,
+        weights: Tensor,
+        means: Tensor,
+        whiten: Tensor,
     ) -> None:
         super().__init__()
         self.bone_names = bone_names
@@ -70,7 +77,9 @@ class PosePrior(nn.Module):
         from safetensors import safe_open
 
         if not path.is_file():
-            raise ModelFileError(f"{path}: the pose prior is missing; reinstall metrichmsr or run scripts/train_pose_prior.py")
+            raise ModelFileError(
+                f"{path}: the pose prior is missing; reinstall metrichmsr or run scripts/train_pose_prior.py"
+            )
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
             bone_names = tuple(file.metadata()["bone_names"].split(","))
@@ -89,9 +98,7 @@ class PosePrior(nn.Module):
         """Projection of rotation vectors onto the basis: the inverse of :meth:`to_rotvecs` up to what was cut off."""
         return (rotvecs.flatten(-2) - self.mean) @ self.basis
 
-    def component_energies(
-        self, coefficients: Float[Tensor, "B D"], up: Float[Tensor, "B 3"]
-    ) -> Float[Tensor, "B K"]:
+    def component_energies(self, coefficients: Float[Tensor, "B D"], up: Float[Tensor, "B 3"]) -> Float[Tensor, "B K"]:
         """Negative log of each weighted component's density at (coefficients, up)."""
         offset = torch.cat([coefficients, up], dim=-1)[:, None] - self.means
         white = torch.einsum("kij,bkj->bki", self.whiten, offset)

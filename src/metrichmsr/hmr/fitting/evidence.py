@@ -97,7 +97,7 @@ def mask_evidence(
     empty_points = np.full((OUTLINE_POINTS, 2), np.nan, np.float32)
     if count < 2 or stats[1:, cv2.CC_STAT_AREA].max() < 0.01 * size * size:
         return MaskEvidence(np.zeros((size, size), np.float32), map_from_image, empty_points, empty_points, False)
-    # Islands are other people's hands or noise: the largest piece is the person, smaller ones of some size may be limbs.
+    # Islands are other people's hands or noise: the largest piece is the person, others of some size may be limbs.
     areas = stats[1:, cv2.CC_STAT_AREA]
     kept = 1 + np.flatnonzero(areas > 0.1 * areas.max())
     inside = np.isin(labels, kept).astype(np.uint8)

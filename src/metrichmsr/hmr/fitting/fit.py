@@ -19,14 +19,15 @@ from metrichmsr.bodies.protocol import BodyOutput
 from metrichmsr.bodies.shape_prior import GENDER, ShapePrior
 from metrichmsr.hmr.fitting.evidence import Evidence
 from metrichmsr.hmr.fitting.objective import Objective, Weights
-from metrichmsr.hmr.fitting.solver import minimise
 from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
+from metrichmsr.hmr.fitting.solver import minimise
 from metrichmsr.hmr.fitting.starts import Starts
 from metrichmsr.hmr.fitting.state import FitState, PosedBody, concatenate
 from metrichmsr.hmr.pose_prior import PosePrior
 
 PEOPLE_AT_ONCE = 8
 """People fitted in one batch; more would only cost memory."""
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -127,14 +128,12 @@ class Fitter:
         )
 
         best = normal.energy.view(people, kept).argmin(-1) + kept * torch.arange(people)
-        state, normal = minimise(
-            self._objective(evidence, weights), state[best], iterations=options.final_iterations
-        )
+        state, normal = minimise(self._objective(evidence, weights), state[best], iterations=options.final_iterations)
         height_std, log_depth_std = self._doubt(state, normal.hessian, weights)
 
-        # Limbs tilted in depth look shorter. A free pose explains noise by tilting, and then the body has to come nearer
-        # to fill the picture (3 % for landmark noise of 2 % of stature): so size and distance are found under the full
-        # prior, and only then the limbs may follow their landmarks more closely.
+        # Limbs tilted in depth look shorter. A free pose explains noise by tilting, and then the body has to come
+        # nearer to fill the picture (3 % for landmark noise of 2 % of stature): so size and distance are found under
+        # the full prior, and only then the limbs may follow their landmarks more closely.
         held = replace(evidence, known_height_m=self.body.height(state.shape), known_depth_m=state.translation_m[:, 2])
         polish = replace(weights, pose_prior=options.polish_prior * weights.pose_prior)
         state, normal = minimise(self._objective(held, polish), state, iterations=options.polish_iterations)

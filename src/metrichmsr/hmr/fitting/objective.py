@@ -22,7 +22,7 @@ LEFT_HIP, RIGHT_HIP = 23, 24
 
 @dataclass(frozen=True)
 class Weights:
-    """Balance of the terms. One means: as its sigma says. Less, where residuals are correlated and would be overcounted."""
+    """Balance of the terms. One means: as its sigma says; less, where residuals err together and would count twice."""
 
     landmarks: float = 1.0
     landmark_scale: float = 1.0
@@ -123,7 +123,9 @@ class Objective:
         ray = torch.nn.functional.normalize(hips, dim=-1)
         relative = points.landmarks_m - hips
         # The guess is in metres of a body of no particular size: bring it to this body's size first.
-        scale = (relative.norm(dim=-1) * e.world_m.norm(dim=-1)).sum(-1) / e.world_m.square().sum((-1, -2)).clamp_min(1e-6)
+        scale = (relative.norm(dim=-1) * e.world_m.norm(dim=-1)).sum(-1) / e.world_m.square().sum((-1, -2)).clamp_min(
+            1e-6
+        )
         depth = (relative * ray).sum(-1)
         depth_by = torch.einsum("bnip,bni->bnp", points.landmarks_by - hips_by, ray.expand_as(relative))
         residuals = (depth - scale.clamp(0.2, 2.0)[:, None] * e.world_m[..., 2]) / w.world_sigma_m

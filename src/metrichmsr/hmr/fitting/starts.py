@@ -67,9 +67,7 @@ class Starts:
         best = misfit.topk(self.count, largest=False).indices
         heading = heading.gather(1, best)
         coefficients, root = self.coefficients[best], self.roots[best, heading]
-        translation = translation.view(people, components, headings, 3)[
-            torch.arange(people)[:, None], best, heading
-        ]
+        translation = translation.view(people, components, headings, 3)[torch.arange(people)[:, None], best, heading]
 
         guess = self._from_world(evidence)
         coefficients = torch.cat([coefficients, torch.zeros_like(coefficients[:, :1])], dim=1).flatten(0, 1)

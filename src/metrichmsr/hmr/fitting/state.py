@@ -39,7 +39,7 @@ class FitState:
         return FitState(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def where(self, condition: Tensor, other: FitState) -> FitState:
-        """This state where the condition holds, the other elsewhere, body by body."""
+        """Itself where the condition holds, the other elsewhere, body by body."""
 
         def choose(a: Tensor, b: Tensor) -> Tensor:
             return torch.where(condition.view(-1, *[1] * (a.ndim - 1)), a, b)
