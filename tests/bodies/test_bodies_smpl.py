@@ -220,6 +220,13 @@ def test_the_other_gender_is_not_taken(tmp_path: Path):
         load_body_model("smpl", body_model_dir=tmp_path)
 
 
+def test_home_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    as_npz(tiny_model("smpl"), tmp_path / "models" / "SMPL_NEUTRAL.npz")
+    assert load_body_model("smpl", body_model_dir="~/models").name == "smpl"
+
+
 @pytest.mark.parametrize(
     ("kind_", "page", "archive"),
     [

@@ -64,6 +64,7 @@ def make_evidence(fitter: Fitter, state: FitState, *, focal: float = 1000.0, noi
         K=K,
         landmarks_px=pixels,
         landmark_sigma_px=(0.015 * size)[:, None].expand(n, 33),
+        seen=torch.ones(n, 33, dtype=torch.bool),
         size_px=size,
         world_m=points - points[:, 23:25].mean(1, keepdim=True),
         world_weight=torch.ones(n),

@@ -58,9 +58,10 @@ def find_smpl_file(kind: str, folder: Path | str | None, *, gender: str = "neutr
     Raises:
         ModelFileError: it is not there; the message tells which download from which page goes where.
     """
-    if folder is not None and (path := Path(folder)).is_file():
-        return path
-    files = _candidates(Path(folder), kind) if folder is not None else []
+    folder = None if folder is None else Path(folder).expanduser()
+    if folder is not None and folder.is_file():
+        return folder
+    files = [] if folder is None else _candidates(folder, kind)
     for file in files:
         if _official_name(kind, gender).fullmatch(file.name) or _amass_name(file, kind, gender):
             return file
@@ -76,7 +77,7 @@ def find_smpl_file(kind: str, folder: Path | str | None, *, gender: str = "neutr
             continue
     archive, page, name = _SOURCE[kind]
     name = name.format(gender.upper())
-    where = f"{folder} or {Path(folder) / kind}" if folder is not None else "a folder, and give it as --body-model-dir"
+    where = f"{folder} or {folder / kind}" if folder is not None else "a folder, and give it as --body-model-dir"
     raise ModelFileError(
         f"no {gender} {_TITLE[kind]} model found{f' in {folder}' if folder is not None else ''}: download {archive} "
         f"from {page} (free registration, licence terms apply) and put its {gender} model, e.g. as {name}, into {where}"

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 OUTLINE_POINTS = 96
 DISTANCE_MAP_SIZE = 128
 MIN_CONFIDENCE = 0.2
-"""Landmarks below this confidence say nothing."""
+"""Landmarks below this confidence are hidden, or outside the picture: the network guesses them."""
+GUESS_SIGMA = 0.15
+"""Sigma of such guesses, in person sizes. Weak, but without them nothing keeps unseen legs out of the picture."""
 
 _FACE, _HANDS, _HIPS, _FEET = range(11), range(17, 23), (23, 24), range(29, 33)
 LANDMARK_MISMATCH = np.full(33, 0.012)
@@ -39,7 +41,9 @@ class Evidence:
     landmarks_px: Float[Tensor, "B 33 2"]
     """Detected landmarks."""
     landmark_sigma_px: Float[Tensor, "B 33"]
-    """One sigma of each landmark; infinite where it was not seen."""
+    """One sigma of each landmark; infinite where nothing is known of it."""
+    seen: Bool[Tensor, "B 33"]
+    """Whether each landmark was seen, and not guessed."""
     size_px: Float[Tensor, "B"]
     """Size of the person in the picture: the long side of the box of the visible landmarks."""
     world_m: Float[Tensor, "B 33 3"]
@@ -167,7 +171,8 @@ def gather_evidence(
     # Body and detector do not mean quite the same points by their names; nothing is known better than that.
     floor = LANDMARK_MISMATCH[None] * size[:, None]
     sigma = np.hypot(landmarks.sigma_px, floor) / np.sqrt(landmarks.confidence.clip(1e-3, 1.0))
-    sigma = np.where(landmarks.confidence > MIN_CONFIDENCE, sigma, np.inf).astype(np.float32)
+    seen = landmarks.confidence > MIN_CONFIDENCE
+    sigma = np.where(seen, sigma, GUESS_SIGMA * size[:, None]).astype(np.float32)
     masks = []
     for i in range(n):
         probability = 1 / (1 + np.exp(-landmarks.mask_logits[i].clip(-30, 30)))
@@ -182,6 +187,7 @@ def gather_evidence(
         K=torch.from_numpy(camera.K.astype(np.float32)).expand(n, 3, 3),
         landmarks_px=torch.from_numpy(xy),
         landmark_sigma_px=torch.from_numpy(sigma),
+        seen=torch.from_numpy(seen),
         size_px=torch.from_numpy(size),
         world_m=torch.from_numpy(landmarks.world.astype(np.float32)),
         world_weight=torch.from_numpy(landmarks.score.astype(np.float32)).clamp(0, 1),

@@ -129,7 +129,7 @@ class Objective:
         depth = (relative * ray).sum(-1)
         depth_by = torch.einsum("bnip,bni->bnp", points.landmarks_by - hips_by, ray.expand_as(relative))
         residuals = (depth - scale.clamp(0.2, 2.0)[:, None] * e.world_m[..., 2]) / w.world_sigma_m
-        seen = e.landmark_sigma_px.isfinite() * e.world_weight[:, None] * w.world
+        seen = e.seen * e.world_weight[:, None] * w.world
         energy, irls = geman_mcclure(residuals.square(), 2.0)
         total.energy += (seen * energy).sum(-1)
         total.add(residuals, depth_by / w.world_sigma_m, seen * irls)
