@@ -64,15 +64,19 @@ def main() -> None:
     mixture = GaussianMixture(
         args.components, reg_covar=floor, random_state=args.seed, init_params="k-means++", max_iter=60, verbose=1
     ).fit(samples[~held_out])
-    print(f"log density per sample: train {mixture.score(samples[~held_out]):.2f}, "
-          f"held-out clips {mixture.score(samples[held_out]):.2f} nats")
+    print(
+        f"log density per sample: train {mixture.score(samples[~held_out]):.2f}, "
+        f"held-out clips {mixture.score(samples[held_out]):.2f} nats"
+    )
     single = GaussianMixture(1, reg_covar=floor).fit(samples[~held_out])
     print(f"one Gaussian: held-out clips {single.score(samples[held_out]):.2f} nats")
 
     cut = flat[held_out] - mean
     cut = np.linalg.norm((cut - cut @ basis @ basis.T).reshape(len(cut), -1, 3), axis=-1)
-    print(f"rotation left out by {args.coefficients} coefficients: rms {np.degrees(np.sqrt((cut**2).mean())):.2f}°, "
-          f"99 % below {np.degrees(np.percentile(cut, 99)):.2f}°")
+    print(
+        f"rotation left out by {args.coefficients} coefficients: rms {np.degrees(np.sqrt((cut**2).mean())):.2f}°, "
+        f"99 % below {np.degrees(np.percentile(cut, 99)):.2f}°"
+    )
 
     tensors = {
         "mean": mean, "basis": basis, "weights": mixture.weights_, "means": mixture.means_,

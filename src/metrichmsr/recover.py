@@ -62,7 +62,7 @@ class RecoverOptions:
     min_score: float | None = None
     """Detections below this confidence are left out (default: the detector's own)."""
     mask: bool = True
-    """Fit to the person mask as well as to the landmarks."""
+    """Use the person mask besides the landmarks."""
 
     def __post_init__(self) -> None:
         if self.max_people < 1:
@@ -177,7 +177,7 @@ class Recoverer:
         from metrichmsr import __version__
         from metrichmsr.weights import short_hash
 
-        parts = ("blazepose_heavy", "movenet_multipose", "anny", "pose_prior")
+        parts = ("blazepose_heavy", "movenet_multipose", "anny", "pose_prior", "seen_landmarks")
         return {"metrichmsr": __version__, "checkpoint": " ".join(f"{p}:{short_hash(p)}" for p in parts)}
 
     @cached_property

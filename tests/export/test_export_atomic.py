@@ -182,6 +182,12 @@ def test_killed_half_way(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["pair"]
 
 
+def write_half(path: Path) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text("two")
+        raise RuntimeError("half-way")
+
+
 def test_atomic_file(tmp_path):
     path = tmp_path / "a.png"
     with atomic_file(path) as temporary:
@@ -190,9 +196,8 @@ def test_atomic_file(tmp_path):
         assert temporary.suffix == ".png"
         assert temporary.parent == tmp_path
     assert path.read_text() == "one"
-    with pytest.raises(RuntimeError), atomic_file(path) as temporary:
-        temporary.write_text("two")
-        raise RuntimeError
+    with pytest.raises(RuntimeError, match="half-way"):
+        write_half(path)
     assert path.read_text() == "one"
     assert everything_under(tmp_path) == ["a.png"]
 

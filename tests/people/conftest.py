@@ -27,7 +27,7 @@ DrawPerson = Callable[..., np.ndarray]
 
 @pytest.fixture(scope="session")
 def draw_person() -> DrawPerson:
-    """``draw(image, x, y, scale)`` draws a person of 320·scale pixels into the image, returns its COCO-17 (NaN: none)."""
+    """``draw(image, x, y, scale)`` draws a person of 290·scale pixels, returns its COCO-17 (NaN where none)."""
 
     def draw(image: np.ndarray, x: float, y: float, scale: float = 1.0) -> np.ndarray:
         def at(u: float, v: float) -> tuple[int, int]:
@@ -36,7 +36,9 @@ def draw_person() -> DrawPerson:
         def limb(a: tuple[float, float], b: tuple[float, float], color: tuple[int, int, int], width: float) -> None:
             cv2.line(image, at(*a), at(*b), color, max(1, round(scale * width)), cv2.LINE_AA)
 
-        def oval(center: tuple[float, float], u: float, v: float, color: tuple[int, int, int], top: bool = False) -> None:
+        def oval(
+            center: tuple[float, float], u: float, v: float, color: tuple[int, int, int], top: bool = False
+        ) -> None:
             axes = (max(1, round(scale * u)), max(1, round(scale * v)))
             cv2.ellipse(image, at(*center), axes, 0, 180 if top else 0, 360, color, -1, cv2.LINE_AA)
 

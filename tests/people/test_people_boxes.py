@@ -28,7 +28,10 @@ BOX = [10.0, 20.0, 60.5, 120.0]
         ("coco_named.json", [{"bbox": [10, 20, 50.5, 100], "file_name": "a.jpg"}], "a.jpg"),
         (
             "coco_full.json",
-            {"images": [{"id": 7, "file_name": "a.jpg"}], "annotations": [{"image_id": 7, "bbox": [10, 20, 50.5, 100]}]},
+            {
+                "images": [{"id": 7, "file_name": "a.jpg"}],
+                "annotations": [{"image_id": 7, "bbox": [10, 20, 50.5, 100]}],
+            },
             "a.jpg",
         ),
         ("corners.csv", "file,x0,y0,x1,y1,score\na.jpg,10,20,60.5,120,0.5\n", "a.jpg"),

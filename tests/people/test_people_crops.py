@@ -88,14 +88,18 @@ def test_no_regions() -> None:
 @settings(max_examples=30, deadline=None)
 def test_region_turns_with_the_person(rotation: float) -> None:
     keypoints = np.full((17, 3), 0.9)
-    keypoints[:, :2] = [[0, -60]] * 5 + [[12, -45], [-12, -45], [20, -20], [-20, -20], [22, 0], [-22, 0]] + [
-        [8, 0],
-        [-8, 0],
-        [9, 35],
-        [-9, 35],
-        [9, 70],
-        [-9, 70],
-    ]
+    keypoints[:, :2] = (
+        [[0, -60]] * 5
+        + [[12, -45], [-12, -45], [20, -20], [-20, -20], [22, 0], [-22, 0]]
+        + [
+            [8, 0],
+            [-8, 0],
+            [9, 35],
+            [-9, 35],
+            [9, 70],
+            [-9, 70],
+        ]
+    )
     upright = region_from_keypoints(keypoints, np.array([-30.0, -70, 30, 80]))
     cos, sin = np.cos(rotation), np.sin(rotation)
     turned = keypoints.copy()

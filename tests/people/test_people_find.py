@@ -80,9 +80,7 @@ def test_cropping_the_picture_by_whole_pixels_moves_landmarks_by_as_much(
     np.testing.assert_allclose(part.world, whole.world, atol=1e-3)
 
 
-def test_enlarged_picture_gives_the_enlarged_landmarks(
-    scene: Scene, draw_person: Draw, landmarker: Landmarker
-) -> None:
+def test_enlarged_picture_gives_the_enlarged_landmarks(scene: Scene, draw_person: Draw, landmarker: Landmarker) -> None:
     """No half-pixel slip between scales: with pixel centres at integers everything would move by 1.5 pixels."""
     image = scene(360, 480)
     draw_person(image, 240.0, 190.0)

@@ -22,6 +22,17 @@ from metrichmsr.weights import list_weights
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
+BLAZEPOSE_XY = [[123.556, 132.292, 142.099], [70.257, 137.264, 187.590]]
+"""x, then y, of nose, left hip and left ankle on the waves, crop pixels."""
+BLAZEPOSE_ANKLE_M = [0.1416, 0.4081, -0.1506]
+BLAZEPOSE_MASK = 0.1039
+"""Mean probability of the mask."""
+BLAZEPOSE_R16 = 2.8043
+"""Standard deviation of the features."""
+MOVENET_MEANS = [-6.0574, 17.9626, 0.4972, -5.9563, 0.1948, 0.5704]
+"""Mean of each head's map."""
+
+
 def waves(height: int, width: int) -> torch.Tensor:
     """A smooth colour picture from a formula, (1, 3, height, width) in [0, 1]."""
     y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
@@ -92,13 +103,6 @@ def test_movenet_gives_the_numbers_it_was_shipped_with() -> None:
         assert maps[name].shape == (1, channels, 40, 56)
     got = torch.stack([maps[name].mean() for name in HEADS])
     torch.testing.assert_close(got, torch.tensor(MOVENET_MEANS), atol=5e-3, rtol=0)
-
-
-BLAZEPOSE_XY = [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
-BLAZEPOSE_ANKLE_M = [0.0, 0.0, 0.0]
-BLAZEPOSE_MASK = 0.0
-BLAZEPOSE_R16 = 0.0
-MOVENET_MEANS = [0.0] * 6
 
 
 def original(package: str, member: str, tmp_path: Path) -> Path:

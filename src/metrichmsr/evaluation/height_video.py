@@ -24,9 +24,8 @@ def evaluate_height_video(video: HeightVideo, session: Session, *, every: int = 
     wanted = set(spread(range(video.first_frame, video.last_frame + 1, every), session.max_frames))
     heights: list[HeightCase] = []
     cases: list[Case] = []
-    for number, image in session.watch(video.read(every)):
-        if number not in wanted:
-            continue
+    frames = ((number, image) for number, image in video.read(every) if number in wanted)
+    for number, image in session.watch(frames, total=len(wanted)):
         label = f"frame {number}"
         box = video.box_at(number)
         recovery = session.recover(image, None, label)

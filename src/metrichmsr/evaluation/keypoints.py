@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -159,8 +159,10 @@ def evaluate_mmpose_mini(frames: Sequence[KeypointFrame], session: Session) -> S
     """OKS and the share of people found, on pictures with one to eleven labelled people."""
     scored: list[_Scored] = []
     sources: list[str] = []
+    images = 0
     for frame in session.frames(frames):
-        label, image = f"{frame.source}/{frame.photo.path.name}", frame.photo.read()
+        images += 1
+        label, image = _label(frame), frame.photo.read()
         recovery = session.recover(image, frame.photo.camera, label)
         matched, _ = match_people(frame.people, recovery, min_iou=MMPOSE_MIN_IOU)
         for i, (truth, person) in enumerate(zip(frame.people, matched, strict=True)):
@@ -191,7 +193,7 @@ def evaluate_mmpose_mini(frames: Sequence[KeypointFrame], session: Session) -> S
             "people without labels, so precision is not measured. No K is known."
         ),
         counts={
-            "images": len(_pictures(scored)),
+            "images": images,
             "labelled people": len(scored),
             "found": sum(s.found for s in scored),
         },
@@ -207,9 +209,10 @@ def evaluate_mmpose_mini(frames: Sequence[KeypointFrame], session: Session) -> S
     )
 
 
-def _pictures(scored: Sequence[_Scored]) -> Mapping[str, None]:
-    """The distinct pictures among the scored people."""
-    return dict.fromkeys(s.label.rsplit("#", 1)[0] for s in scored)
+def _label(frame: KeypointFrame) -> str:
+    """Set and file; the folder too where it is not the set's own: some sets call every first frame the same."""
+    folder, name = frame.photo.path.parts[-2:]
+    return f"{frame.source}/{name}" if folder == frame.source else f"{frame.source}/{folder}/{name}"
 
 
 def _oks(scored: Sequence[_Scored], method: str) -> torch.Tensor:

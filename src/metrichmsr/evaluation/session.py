@@ -70,13 +70,14 @@ class Session:
 
     def frames(self, items: Sequence[Item]) -> Iterator[Item]:
         """The items to evaluate, with a progress bar on stderr where wanted."""
-        return iter(self.watch(spread(items, self.max_frames)))
+        wanted = spread(items, self.max_frames)
+        return iter(self.watch(wanted, total=len(wanted)))
 
-    def watch(self, items: Iterable[Item]) -> Iterable[Item]:
+    def watch(self, items: Iterable[Item], *, total: int) -> Iterable[Item]:
         """The items, with a progress bar where wanted."""
         from tqdm import tqdm
 
-        return tqdm(items, desc=self.name, unit="image", disable=not self.show_progress)
+        return tqdm(items, total=total, desc=self.name, unit="image", disable=not self.show_progress)
 
     def recover(self, image: UInt8[np.ndarray, "H W 3"], camera: Camera | None, label: str) -> Recovery | None:
         """The method's result; None, and a line in ``failures``, where it refuses the picture."""

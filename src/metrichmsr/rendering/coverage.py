@@ -31,11 +31,9 @@ from torch import Tensor
 EMPTY = 2**63 - 1
 """Key of a pixel that nothing covers: its upper half reads as a NaN, its lower half as face -1."""
 
-# Elements handled at once in each step. On a CPU vectors so short stay in the cache and are not spread over threads
-# (torch does that from 32,768 elements on), where waiting for each other costs more than is won, on a busy machine a
-# hundred times more. On a GPU short vectors would leave it idle.
 _CPU_BATCH = 30_000
 _GPU_BATCH = 1 << 23
+_ROUND = 1.5 * (1 << 23)
 
 # The boxes of step 1 are float32 and only decide what is looked at: so much slack that their rounding decides nothing.
 _SLACK_PX = 1e-2
@@ -52,6 +50,20 @@ class View(NamedTuple):
     width: int
     near_m: float
     cull_backfaces: bool
+
+
+class _Points(NamedTuple):
+    """The N vertices of the images at hand."""
+
+    xyz: tuple[Float[Tensor, "N"], Float[Tensor, "N"], Float[Tensor, "N"]]
+    """z·u, z·v and z, float64."""
+    u: Float[Tensor, "N"]
+    """Image coordinates, float32; NaN where the vertex is not in front of the near plane."""
+    v: Float[Tensor, "N"]
+    front: Bool[Tensor, "N"]
+    behind: Bool[Tensor, "N"]
+    """Behind the near plane. Vertices that are not finite are neither."""
+    any_behind: bool
 
 
 class _Triangles(NamedTuple):
@@ -84,6 +96,24 @@ class _Spans(NamedTuple):
     """g and h of 1/z = g·u + h along the row."""
 
 
+def batch_size(tensor: Tensor) -> int:
+    """How many elements to handle at once on the tensor's device.
+
+    On a CPU vectors this short stay in the cache and are not split among threads, which torch does from 32,768 elements
+    on: waiting for each other costs these short operations more than is won, on a busy machine a hundred times more. On
+    a GPU they would leave it idle.
+    """
+    return _GPU_BATCH if tensor.is_cuda else _CPU_BATCH
+
+
+def filled(shape: tuple[int, ...], value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """``torch.full``, in parts of the batch size."""
+    tensor = torch.empty(shape, dtype=dtype, device=device)
+    for part in tensor.view(-1).split(batch_size(tensor)):
+        part.fill_(value)
+    return tensor
+
+
 def nearest_keys(points: Float[Tensor, "3 B V"], faces: Int64[Tensor, "3 F"], view: View) -> Int64[Tensor, "B N"]:
     """The nearest surface of every pixel (N = height·width) as a sortable key.
 
@@ -98,51 +128,55 @@ def nearest_keys(points: Float[Tensor, "3 B V"], faces: Int64[Tensor, "3 F"], vi
     """
     _, images, vertices = points.shape
     n_faces = faces.shape[1]
-    batch = _GPU_BATCH if points.is_cuda else _CPU_BATCH
-    keys = torch.full((images, view.height * view.width), EMPTY, dtype=torch.int64, device=points.device)
+    batch = batch_size(points)
+    keys = filled((images, view.height * view.width), EMPTY, torch.int64, points.device)
     images_at_once = max(1, batch // max(1, n_faces))
     for first in range(0, images, images_at_once):
         group = points[:, first : first + images_at_once]
         count = group.shape[1]
-        xyz = group.reshape(3, count * vertices)
+        at_hand = _project(group.reshape(3, count * vertices), view)
         group_keys = keys[first : first + images_at_once].view(-1)
         for start in range(0, n_faces, batch):
             corners = faces[:, start : start + batch]
-            triangles = _find_triangles(xyz, corners, count, vertices, view)
+            triangles = _find_triangles(at_hand, corners, count, vertices, view)
             if start:
                 triangles = triangles._replace(face=triangles.face + start)
-            for spans in _cut_into_spans(xyz, triangles, view, batch):
+            for spans in _cut_into_spans(at_hand, triangles, view, batch):
                 _fill(spans, group_keys, batch)
     return keys
 
 
-def unpack(keys: Int64[Tensor, "*N"]) -> tuple[Int64[Tensor, "*N"], Float[Tensor, "*N"]]:
+def unpack(keys: Int64[Tensor, "N"]) -> tuple[Int64[Tensor, "N"], Float[Tensor, "N"]]:
     """Face indices (-1 where nothing is) and float32 depths (NaN where nothing is) of keys."""
     low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
-    halves = keys[..., None].view(torch.int32)
-    return halves[..., low].long(), halves[..., high].contiguous().view(torch.float32)
+    halves = keys[:, None].view(torch.int32)
+    return halves[:, low].long(), halves[:, high].contiguous().view(torch.float32)
+
+
+def _project(xyz: Float[Tensor, "3 N"], view: View) -> _Points:
+    x, y, z = xyz
+    finite = torch.isfinite(x + y + z)
+    front, behind = finite & (z >= view.near_m), finite & (z < view.near_m)
+    # NaN makes every comparison false: triangles drop out of step 1 unless all their corners are in front.
+    nan = torch.full((), torch.nan, device=xyz.device)
+    u, v = (torch.where(front, (t / z).float(), nan) for t in (x, y))
+    return _Points((x, y, z), u, v, front, behind, any_behind=bool(behind.any()))
 
 
 def _find_triangles(
-    xyz: Float[Tensor, "3 N"], corners: Int64[Tensor, "3 F"], images: int, vertices: int, view: View
+    points: _Points, corners: Int64[Tensor, "3 F"], images: int, vertices: int, view: View
 ) -> _Triangles:
     """Step 1: the triangles whose box holds a pixel centre, and the rows of the box."""
     n_faces = corners.shape[1]
     if images > 1:
         first_vertex = torch.arange(images, device=corners.device) * vertices
         corners = (corners[:, None] + first_vertex[:, None]).view(3, -1)
-    x, y, z = xyz
-    finite = torch.isfinite(x + y + z)
-    front = finite & (z >= view.near_m)
-    behind = finite & (z < view.near_m)
-    # NaN makes every comparison false: triangles drop out here unless all their corners lie before the near plane.
-    nan = torch.full((), torch.nan, device=xyz.device)
-    left, right = _pixel_range(torch.where(front, (x / z).float(), nan), corners, view.width)
-    top, bottom = _pixel_range(torch.where(front, (y / z).float(), nan), corners, view.height)
+    left, right = _pixel_range(points.u, corners, view.width)
+    top, bottom = _pixel_range(points.v, corners, view.height)
     index = ((left <= right) & (top <= bottom)).nonzero().squeeze(1)
     top, bottom = top.index_select(0, index), bottom.index_select(0, index)
-    if bool(behind.any()):
-        crossing, crossing_top, crossing_bottom = _find_crossing(xyz, corners, front, behind, view)
+    if points.any_behind:
+        crossing, crossing_top, crossing_bottom = _find_crossing(points, corners, view)
         index = torch.cat([index, crossing])
         top, bottom = torch.cat([top, crossing_top]), torch.cat([bottom, crossing_bottom])
     face, image = index, None
@@ -158,25 +192,25 @@ def _pixel_range(
 ) -> tuple[Float[Tensor, "F"], Float[Tensor, "F"]]:
     """First and last pixel whose centre may lie between the corners' coordinates, cut to the picture."""
     a, b, c = (coordinate.index_select(0, corner) for corner in corners)
-    first = torch.minimum(torch.minimum(a, b), c).sub_(0.5 + _SLACK_PX).ceil_().clamp_(min=0)
-    last = torch.maximum(torch.maximum(a, b), c).sub_(0.5 - _SLACK_PX).floor_().clamp_(max=size - 1)
+    # Adding and taking away 1.5·2²³ rounds a float32 to the nearest integer. (ceil and floor would do, but torch splits
+    # them among threads whatever their length.)
+    low = torch.minimum(torch.minimum(a, b), c).sub_(_SLACK_PX)
+    high = torch.maximum(torch.maximum(a, b), c).sub_(1 - _SLACK_PX)
+    first = low.clamp_(0, size).add_(_ROUND).sub_(_ROUND)
+    last = high.clamp_(-1, size - 1).add_(_ROUND).sub_(_ROUND)
     return first, last
 
 
 def _find_crossing(
-    xyz: Float[Tensor, "3 N"],
-    corners: Int64[Tensor, "3 F"],
-    front: Bool[Tensor, "N"],
-    behind: Bool[Tensor, "N"],
-    view: View,
+    points: _Points, corners: Int64[Tensor, "3 F"], view: View
 ) -> tuple[Int64[Tensor, "C"], Float[Tensor, "C"], Float[Tensor, "C"]]:
     """Triangles that reach through the near plane, with first and last row of their visible part."""
-    in_front = [front.index_select(0, corner) for corner in corners]
-    is_behind = [behind.index_select(0, corner) for corner in corners]
+    in_front = [points.front.index_select(0, corner) for corner in corners]
+    is_behind = [points.behind.index_select(0, corner) for corner in corners]
     usable = (in_front[0] | is_behind[0]) & (in_front[1] | is_behind[1]) & (in_front[2] | is_behind[2])
     crossing = usable & (in_front[0] | in_front[1] | in_front[2]) & (is_behind[0] | is_behind[1] | is_behind[2])
     index = crossing.nonzero().squeeze(1)
-    y, z = (xyz[axis][corners[:, index]] for axis in (1, 2))
+    y, z = (points.xyz[axis][corners[:, index]] for axis in (1, 2))
     seen = z >= view.near_m
     y_next, z_next, seen_next = (t.roll(-1, 0) for t in (y, z, seen))
     # Corners of the visible part: the triangle's own, and where its sides meet the near plane.
@@ -190,10 +224,9 @@ def _find_crossing(
     return index, top, bottom
 
 
-def _cut_into_spans(xyz: Float[Tensor, "3 N"], triangles: _Triangles, view: View, batch: int) -> Iterator[_Spans]:
+def _cut_into_spans(points: _Points, triangles: _Triangles, view: View, batch: int) -> Iterator[_Spans]:
     """Step 2: half-planes of the triangles, and the columns they leave in each row."""
-    x, y, z = xyz
-    p0, p1, p2 = ([t.index_select(0, corner) for t in (x, y, z)] for corner in triangles.corners)
+    p0, p1, p2 = ([t.index_select(0, corner) for t in points.xyz] for corner in triangles.corners)
     edges = [_cross(p1, p2), _cross(p2, p0), _cross(p0, p1)]
     terms = [e * p for e, p in zip(edges[0], p0, strict=True)]
     det = terms[0] + terms[1] + terms[2]
@@ -202,8 +235,7 @@ def _cut_into_spans(xyz: Float[Tensor, "3 N"], triangles: _Triangles, view: View
         drawn &= det < 0  # counter-clockwise seen from the camera, in a frame whose y points down
     total = [edges[0][axis] + edges[1][axis] + edges[2][axis] for axis in range(3)]
     inverse_depth = [t / det for t in total]  # 1/z = [0]·u + [1]·v + [2]
-    nearest = torch.minimum(torch.minimum(p0[2], p1[2]), p2[2])
-    if bool((nearest < view.near_m).any()):
+    if points.any_behind:
         # z ≥ near is det ≥ near·Σe; a triangle that does not reach the near plane lies wholly in this half-plane.
         a, b, c = (-view.near_m * t for t in total)
         edges.append((a, b, c + det))
@@ -222,7 +254,8 @@ def _cut_into_spans(xyz: Float[Tensor, "3 N"], triangles: _Triangles, view: View
             cut = b.mul_(v).add_(c).div_(-a).sub_(0.5)
             torch.maximum(low, cut.masked_fill(a <= 0, -torch.inf), out=low)
             torch.minimum(high, cut.masked_fill_(a >= 0, torch.inf), out=high)
-        length = high.ceil_() - low.ceil_()
+        first_column = _ceil(low.clamp_(max=view.width))
+        length = _ceil(high.clamp_(min=0)) - first_column
         kept = (length > 0).nonzero().squeeze(1)
         owner, row, v = (t.index_select(0, kept) for t in (owner, row, v))
         row_start = row * view.width
@@ -230,12 +263,18 @@ def _cut_into_spans(xyz: Float[Tensor, "3 N"], triangles: _Triangles, view: View
             row_start += triangles.image[part].index_select(0, owner) * (view.height * view.width)
         along_u, along_v, constant = (t[part].index_select(0, owner) for t in inverse_depth)
         yield _Spans(
-            first_column=low.index_select(0, kept).long(),
-            length=length.index_select(0, kept).long(),
+            first_column=first_column.index_select(0, kept),
+            length=length.index_select(0, kept),
             row_start=row_start,
             face=triangles.face[part].index_select(0, owner),
             inverse_depth=(along_u, along_v.mul_(v).add_(constant)),
         )
+
+
+def _ceil(x: Float[Tensor, "N"]) -> Int64[Tensor, "N"]:
+    """⌈x⌉ of numbers that are not negative."""
+    whole = x.long()
+    return whole.add_(x > whole)
 
 
 def _cut_rows(

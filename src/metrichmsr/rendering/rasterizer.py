@@ -13,11 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
-from metrichmsr.rendering.coverage import View, nearest_keys, unpack
-
-# Pixels that attributes are computed for at once: short vectors for a CPU, as in coverage.py.
-_CPU_PIXELS = 30_000
-_GPU_PIXELS = 1 << 23
+from metrichmsr.rendering.coverage import View, batch_size, filled, nearest_keys, unpack
 
 
 @dataclass(frozen=True)
@@ -81,11 +77,21 @@ def rasterize(
         raise ValueError(f"picture size must be positive, not {width}×{height}")
     if not near_m > 0:
         raise ValueError(f"near_m must be positive, not {near_m}")
-    points = _times_intrinsics(vertices.to(torch.float64), K.to(torch.float64))
+    points = _times_intrinsics(vertices, K.to(torch.float64))
     corners = faces.long().T.contiguous()
     keys = nearest_keys(points, corners, View(height, width, near_m, cull_backfaces))
-    face_id, depth = unpack(keys)
-    barycentrics = _barycentrics(points, corners, face_id, width)
+    n_pixels = height * width
+    depth = torch.empty(images * n_pixels, dtype=torch.float32, device=keys.device)
+    face_id = torch.empty_like(keys).view(-1)
+    barycentrics = filled((images * n_pixels, 3), 0, torch.float32, keys.device)
+    batch = batch_size(keys)
+    for start in range(0, images * n_pixels, batch):
+        part = slice(start, start + batch)
+        face_id[part], depth[part] = unpack(keys.view(-1)[part])
+        pixel = (face_id[part] >= 0).nonzero().squeeze(1).add_(start)
+        weights = _barycentrics(points, corners, face_id.index_select(0, pixel), pixel, n_pixels, width)
+        for corner, weight in enumerate(weights):
+            barycentrics[:, corner].scatter_(0, pixel, weight)
     return Fragments(
         depth_m=depth.view(images, height, width),
         face_id=face_id.view(images, height, width),
@@ -110,56 +116,59 @@ def interpolate(
     corner_of_face = faces.long().T.contiguous()
     face_id = fragments.face_id.view(-1)
     weights = fragments.barycentrics.view(-1, 3)
-    picture = values.new_zeros(batch * height * width, channels)
-    seen = (face_id >= 0).nonzero().squeeze(1)
-    for pixel in seen.split(_GPU_PIXELS if seen.is_cuda else _CPU_PIXELS):
-        face = face_id.index_select(0, pixel)
-        first_vertex = torch.div(pixel, height * width, rounding_mode="floor").mul_(vertices)
-        weight = weights.index_select(0, pixel).to(values.dtype)
+    # Each part would cost the backward pass a gradient of all values: where one is asked for, all pixels at once.
+    step = len(face_id) if values.requires_grad else max(1, batch_size(values) // max(1, channels))
+    parts = []
+    for start in range(0, len(face_id), max(1, step)):
+        part_face = face_id[start : start + step]
+        pixel = (part_face >= 0).nonzero().squeeze(1)
+        face = part_face.index_select(0, pixel)
+        weight = weights[start : start + step].index_select(0, pixel).to(values.dtype)
+        first_vertex = torch.div(pixel + start, height * width, rounding_mode="floor").mul_(vertices)
         a, b, c = (
             values.index_select(0, corner.index_select(0, face).add_(first_vertex)) * weight[:, k, None]
             for k, corner in enumerate(corner_of_face)
         )
-        picture[pixel] = a + b + c
+        part = values.new_zeros(len(part_face), channels)
+        part[pixel] = a + b + c
+        parts.append(part)
+    picture = torch.cat(parts) if parts else values.new_zeros(0, channels)
     return picture.view(batch, height, width, channels)
 
 
 def _times_intrinsics(
     vertices: Float[Tensor, "B V 3"], K: Float[Tensor, "B 3 3"] | Float[Tensor, "3 3"]
 ) -> Float[Tensor, "3 B V"]:
-    """z·u, z·v and z of vertices, as planes."""
-    x, y, z = (component.contiguous() for component in vertices.unbind(-1))
+    """z·u, z·v and z of vertices, as float64 planes."""
+    x, y, z = (component.to(torch.float64).contiguous() for component in vertices.unbind(-1))
     fx, skew, cx = (K[..., 0, column, None] for column in range(3))
     fy, cy = (K[..., 1, column, None] for column in (1, 2))
     return torch.stack([fx * x + skew * y + cx * z, fy * y + cy * z, z])
 
 
 def _barycentrics(
-    points: Float[Tensor, "3 B V"], corners: Int64[Tensor, "3 F"], face_id: Int64[Tensor, "B N"], width: int
-) -> Float[Tensor, "B N 3"]:
-    """Perspective-correct weights of the corners; N = height·width."""
-    _, images, vertices = points.shape
-    n_pixels = face_id.shape[1]
+    points: Float[Tensor, "3 B V"],
+    corners: Int64[Tensor, "3 F"],
+    face: Int64[Tensor, "P"],
+    pixel: Int64[Tensor, "P"],
+    n_pixels: int,
+    width: int,
+) -> list[Float[Tensor, "P"]]:
+    """Perspective-correct weights of the three corners of a face at a pixel, both counted over all images."""
+    vertices = points.shape[-1]
     x, y, z = points.view(3, -1)
-    flat = face_id.view(-1)
-    seen = (flat >= 0).nonzero().squeeze(1)
-    out = torch.zeros(images * n_pixels, 3, dtype=torch.float32, device=points.device)
-    for pixel in seen.split(_GPU_PIXELS if points.is_cuda else _CPU_PIXELS):
-        face = flat.index_select(0, pixel)
-        image = torch.div(pixel, n_pixels, rounding_mode="floor")
-        within = pixel - image * n_pixels
-        row = torch.div(within, width, rounding_mode="floor")
-        u = (within - row * width).to(torch.float64).add_(0.5)
-        v = row.to(torch.float64).add_(0.5)
-        relative = []
-        for corner in corners:
-            index = corner.index_select(0, face).add_(image, alpha=vertices)
-            depth = z.index_select(0, index)
-            relative.append((x.index_select(0, index).sub_(u * depth), y.index_select(0, index).sub_(v * depth)))
-        # (u, v, 1)·(pᵢ × pⱼ) with the pixel moved to the origin, where little cancels.
-        (ax, ay), (bx, by), (cx, cy) = relative
-        wa, wb, wc = bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx
-        scale = (wa + wb + wc).reciprocal_()
-        for k, weight in enumerate((wa, wb, wc)):
-            out[:, k].scatter_(0, pixel, weight.mul_(scale).clamp_(0, 1).float())
-    return out.view(images, n_pixels, 3)
+    image = torch.div(pixel, n_pixels, rounding_mode="floor")
+    within = pixel - image * n_pixels
+    row = torch.div(within, width, rounding_mode="floor")
+    u = (within - row * width).to(torch.float64).add_(0.5)
+    v = row.to(torch.float64).add_(0.5)
+    relative = []
+    for corner in corners:
+        index = corner.index_select(0, face).add_(image, alpha=vertices)
+        depth = z.index_select(0, index)
+        relative.append((x.index_select(0, index).sub_(u * depth), y.index_select(0, index).sub_(v * depth)))
+    # (u, v, 1)·(pᵢ × pⱼ) with the pixel moved to the origin, where little cancels.
+    (ax, ay), (bx, by), (cx, cy) = relative
+    weights = [bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx]
+    scale = (weights[0] + weights[1] + weights[2]).reciprocal_()
+    return [weight.mul_(scale).clamp_(0, 1).float() for weight in weights]

@@ -25,6 +25,10 @@ from metrichmsr.hmr.fitting.starts import Starts
 from metrichmsr.hmr.fitting.state import FitState, PosedBody, concatenate
 from metrichmsr.hmr.pose_prior import PosePrior
 
+MODEL_SIGMA = 0.035
+"""Relative sigma of a distance that Laplace's approximation does not see: limbs taken for shorter by tilting. With
+landmark noise of 2 % of stature and stature known, simulated people come out with 3 % mean absolute error."""
+
 PEOPLE_AT_ONCE = 8
 """People fitted in one batch; more would only cost memory."""
 
@@ -34,9 +38,11 @@ class FitOptions:
     """How thorough a fit is."""
 
     starts: int = 6
-    """Poses of the prior to start from; one more comes from the landmark network's 3D guess."""
+    """Poses of the prior to start from; one more is the landmark network's 3D guess, one the best pose as a child."""
     surface_points: int = 240
     """Vertices that feel the mask."""
+    start_world: float = 1.0
+    """Weight of the landmark network's 3D guess while starting."""
     start_iterations: int = 10
     """Evaluations from every start, landmarks blurred."""
     middle_iterations: int = 10
@@ -114,7 +120,7 @@ class Fitter:
         starts = self.starts(evidence)
         hypotheses = len(starts.shape) // people
 
-        rough = replace(weights, landmark_scale=3.0, world=2.0 * weights.world, outside=0.0, outline=0.0)
+        rough = replace(weights, landmark_scale=3.0, world=options.start_world, outside=0.0, outline=0.0)
         repeated = evidence[torch.arange(people).repeat_interleave(hypotheses)]
         state, _ = minimise(self._objective(repeated, rough), starts, iterations=options.start_iterations)
 
@@ -158,7 +164,8 @@ class Fitter:
         block = covariance[:, at.shape, at.shape]
         height_std = torch.einsum("bi,bij,bj->b", gradient, block, gradient).clamp_min(0).sqrt()
         last = at.position.stop - 1
-        return height_std, covariance[:, last, last].clamp_min(0).sqrt()
+        spread = covariance[:, last, last].clamp_min(0).sqrt()
+        return height_std, torch.hypot(spread, torch.full_like(spread, MODEL_SIGMA))
 
 
 def spread_vertices(body: AnnyBody, count: int) -> Tensor:

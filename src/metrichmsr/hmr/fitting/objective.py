@@ -29,7 +29,8 @@ class Weights:
     """Multiplies all landmark sigmas: large at first, so that a wrong start can turn around."""
     landmark_outlier: float = 4.0
     """Geman–McClure width in sigmas: landmarks further off lose their say."""
-    world: float = 1.0
+    world: float = 0.3
+    """The landmark network's own depths lean bodies towards the camera: they choose between starts, little more."""
     world_sigma_m: float = 0.12
     pose_prior: float = 1.0
     shape_prior: float = 1.0
@@ -41,7 +42,7 @@ class Weights:
     outline: float = 0.05
     outline_sigma: float = 0.02
     """Sigma between mask outline and body outline, in person sizes."""
-    level_pitch: float = 0.35
+    level_pitch: float = 0.2
     level_roll: float = 0.12
     """Sigmas (radians) of how far photographers tilt and roll their cameras."""
 
