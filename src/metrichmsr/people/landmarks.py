@@ -66,7 +66,8 @@ class Landmarks:
     presence: Float[np.ndarray, "N 33"]
     """The network's probability that the landmark is inside the crop."""
     world: Float[np.ndarray, "N 33 3"]
-    """The network's own 3D landmarks: metres from mid-hip, axes of the camera (x right, y down, z forward). Weak."""
+    """The network's own 3D landmarks, weak: metres from mid-hip, x right, y down, z forward along the ray through the
+    middle of the crop (the crop's own turn is undone)."""
     score: Float[np.ndarray, "N"]
     """How well a body was found, in [0, 1]: mean height of the heat maps of the COCO-17 landmarks inside the image."""
     agreement: Float[np.ndarray, "N"]
