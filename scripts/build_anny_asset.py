@@ -21,8 +21,7 @@ import numpy as np
 import torch
 
 from metrichmsr.bodies.anny_asset import FORMAT, pack_planes, unpack_planes
-from metrichmsr.bodies.landmarks import BLAZEPOSE33
-from metrichmsr.structures import COCO17
+from metrichmsr.structures import BLAZEPOSE33, COCO17
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "src" / "metrichmsr" / "weights"
 SHAPE_NAMES = ("gender", "age", "muscle", "weight", "height", "proportions")

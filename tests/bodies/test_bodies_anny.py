@@ -12,9 +12,8 @@ import torch
 from metrichmsr.bodies import load_body_model
 from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.bodies.anny_asset import ASSET, pack_planes, unpack_planes
-from metrichmsr.bodies.landmarks import BLAZEPOSE33
 from metrichmsr.errors import ModelFileError
-from metrichmsr.structures import COCO17
+from metrichmsr.structures import BLAZEPOSE33, COCO17
 
 FIXTURE = Path(__file__).parent / "anny_parity.npz"
 

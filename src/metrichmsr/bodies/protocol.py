@@ -31,7 +31,7 @@ class BodyOutput:
     coco17_m: Float[Tensor, "B 17 3"]
     """COCO-17 where an annotator would mark them, metres, in the order of ``metrichmsr.structures.COCO17``."""
     landmarks33_m: Float[Tensor, "B 33 3"]
-    """BlazePose's 33 landmarks, metres, in the order of ``metrichmsr.bodies.landmarks.BLAZEPOSE33``."""
+    """BlazePose's 33 landmarks, metres, in the order of ``metrichmsr.structures.BLAZEPOSE33``."""
     bone_rotations: Float[Tensor, "B J 3 3"]
     """Rotation of each bone from the identity pose: the product of the pose rotations from the root to the bone."""
     height_m: Float[Tensor, "B"]

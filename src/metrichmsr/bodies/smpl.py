@@ -20,11 +20,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from metrichmsr.bodies.kinematics import KinematicTree, blend_skin, faces_within
-from metrichmsr.bodies.landmarks import BLAZEPOSE33, PointRegressor
+from metrichmsr.bodies.landmarks import PointRegressor
 from metrichmsr.bodies.protocol import BodyModel, BodyOutput, RestBody
 from metrichmsr.bodies.smpl_files import SmplData, find_smpl_file, read_smpl_file
 from metrichmsr.errors import ModelFileError
-from metrichmsr.structures import COCO17
+from metrichmsr.structures import BLAZEPOSE33, COCO17
 
 _BODY = (
     *("pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle"),

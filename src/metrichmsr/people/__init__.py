@@ -21,7 +21,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOME = {
-    "BLAZEPOSE33": "landmarks",
     "COCO17_OF_33": "landmarks",
     "Detections": "detection",
     "Detector": "detection",
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from metrichmsr.people.find import People as People
     from metrichmsr.people.find import find_people as find_people
     from metrichmsr.people.landmarker import Landmarker as Landmarker
-    from metrichmsr.people.landmarks import BLAZEPOSE33 as BLAZEPOSE33
     from metrichmsr.people.landmarks import COCO17_OF_33 as COCO17_OF_33
     from metrichmsr.people.landmarks import Landmarks as Landmarks
     from metrichmsr.people.movenet_detector import MoveNetDetector as MoveNetDetector
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "BLAZEPOSE33",
     "COCO17_OF_33",
     "Detections",
     "Detector",

@@ -8,42 +8,6 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-BLAZEPOSE33 = (
-    "nose",
-    "left_eye_inner",
-    "left_eye",
-    "left_eye_outer",
-    "right_eye_inner",
-    "right_eye",
-    "right_eye_outer",
-    "left_ear",
-    "right_ear",
-    "mouth_left",
-    "mouth_right",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_pinky",
-    "right_pinky",
-    "left_index",
-    "right_index",
-    "left_thumb",
-    "right_thumb",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-    "left_heel",
-    "right_heel",
-    "left_foot_index",
-    "right_foot_index",
-)
-"""Names of the landmarks, in order; left and right are the person's own."""
 COCO17_OF_33 = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 """Which landmark is which COCO-17 keypoint."""
 
@@ -53,7 +17,7 @@ class Landmarks:
     """What the landmark network saw of N people. NumPy, continuous pixels of the upright image."""
 
     xy: Float[np.ndarray, "N 33 2"]
-    """Landmarks in the image, pixels, in the order of :data:`BLAZEPOSE33`; may lie outside the image."""
+    """Landmarks, pixels of the image (may lie outside it), in the order of ``metrichmsr.structures.BLAZEPOSE33``."""
     z: Float[np.ndarray, "N 33"]
     """Depth relative to mid-hip in pixels of the image (weak: negative is nearer)."""
     confidence: Float[np.ndarray, "N 33"]

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody
-from metrichmsr.bodies.landmarks import BLAZEPOSE33
 from metrichmsr.bodies.protocol import BodyOutput
 from metrichmsr.errors import ModelFileError
+from metrichmsr.structures import BLAZEPOSE33
 
 WEIGHTS = Path(__file__).parents[2] / "weights" / "seen_landmarks.safetensors"
 
