@@ -38,7 +38,7 @@ class FitOptions:
     """How thorough a fit is."""
 
     starts: int = 6
-    """Poses of the prior to start from; one more is the landmark network's 3D guess, one the best pose as a child."""
+    """Poses of the prior to start from; one more comes from the landmark network's 3D guess."""
     surface_points: int = 240
     """Vertices that feel the mask."""
     start_world: float = 1.0

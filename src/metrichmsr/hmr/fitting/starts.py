@@ -20,8 +20,6 @@ from metrichmsr.hmr.fitting.objective import geman_mcclure
 from metrichmsr.hmr.fitting.state import FitState, PosedBody, encode_position
 
 HEADINGS = 16
-CHILD_AGE = 0.15
-"""Anny's age parameter of the child to start from: about three years."""
 TORSO = (11, 12, 23, 24)
 
 
@@ -35,8 +33,6 @@ class Starts:
 
     def __init__(self, posed: PosedBody, *, count: int) -> None:
         self.posed, self.count = posed, count
-        self._adult, self._child = posed.body.default_shape(), posed.body.shape_from({"age": CHILD_AGE})
-        self._adult_height, self._child_height = posed.body.height(torch.stack([self._adult, self._child])).tolist()
         prior = posed.prior
         self.coefficients = prior.means[:, : prior.n_coefficients]
         self.up = torch.nn.functional.normalize(prior.means[:, prior.n_coefficients :], dim=-1)
@@ -60,7 +56,7 @@ class Starts:
         return self.posed.seen(self.posed.body(self.posed.pose_matrices(state), shape))
 
     def __call__(self, evidence: Evidence) -> FitState:
-        """Starting states of B people, people first: B · (count + 2)."""
+        """Starting states of B people, people first: B · (count + 1)."""
         people = len(evidence.K)
         components, headings = self.roots.shape[:2]
         turned = torch.einsum("khij,knj->khni", self.roots, self.landmarks).flatten(0, 1)
@@ -74,24 +70,18 @@ class Starts:
         translation = translation.view(people, components, headings, 3)[torch.arange(people)[:, None], best, heading]
 
         guess = self._from_world(evidence)
-        coefficients = torch.cat([coefficients, torch.zeros_like(coefficients[:, :1])], dim=1)
-        root = torch.cat([root, guess[0]], dim=1)
-        translation = torch.cat([translation, guess[1]], dim=1)
-        # The best of them once more as a child: proportions differ too much for a step from one to the other.
-        scale = self._child_height / self._adult_height
-        coefficients = torch.cat([coefficients, coefficients[:, :1]], dim=1).flatten(0, 1)
-        root = torch.cat([root, root[:, :1]], dim=1).flatten(0, 1)
-        translation = torch.cat([translation, scale * translation[:, :1]], dim=1).flatten(0, 1)
+        coefficients = torch.cat([coefficients, torch.zeros_like(coefficients[:, :1])], dim=1).flatten(0, 1)
+        root = torch.cat([root, guess[0]], dim=1).flatten(0, 1)
+        translation = torch.cat([translation, guess[1]], dim=1).flatten(0, 1)
         n = len(coefficients)
-        shape = self._adult.to(root).repeat(self.count + 2, 1)
-        shape[-1] = self._child.to(root)
         position = encode_position(translation)
         known = evidence.known_depth_m.log().repeat_interleave(n // people)
         position[:, 2] = torch.where(known.isfinite(), known, position[:, 2])
         return FitState(
             coefficients=coefficients,
             root=root,
-            shape=shape.repeat(people, 1),
+            # All start as adults: tried, a child among the starts made children of adults who sit facing the camera.
+            shape=self.posed.body.default_shape().to(root).expand(n, -1),
             position=position,
             up=root.new_tensor([0.0, -1.0, 0.0]).expand(n, 3),
         )
