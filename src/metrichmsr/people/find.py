@@ -12,10 +12,12 @@ from metrichmsr.people.exposure import brighten_if_dark
 from metrichmsr.people.landmarker import Landmarker, to_landmarks
 from metrichmsr.people.landmarks import Landmarks
 
-MIN_SCORE = 0.27
+MIN_SCORE = 0.26
 """People below are dropped: see :func:`joint_score`."""
-SAME_LANDMARKS = 0.6
-"""Landmarks more similar than this (COCO's OKS) belong to one body."""
+SAME_BODY = 0.8
+"""Landmarks more similar than this (COCO's OKS) are of one body, whatever the boxes say."""
+PART_OF_BODY = 0.6
+"""The same where one box lies in the other."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,18 @@ def find_people(
     found, looks = found[order], looks[order]
     if landmarker.thorough:
         looks = landmarker.look_again(image, found.boxes_xyxy, found.keypoints, looks)
+        order = np.flatnonzero(~_seen_before(found, to_landmarks(looks, None)))
+        found, looks = found[order], looks[order]
     return People(found, to_landmarks(looks, found.keypoints))
 
 
 def _seen_before(found: Detections, landmarks: Landmarks) -> Bool[np.ndarray, "N"]:
-    """Half of somebody, found again: landmarks that fell on a better find's body, a box that lies in its box."""
+    """Finds whose landmarks fell on a better find's body: half of somebody, or a neighbour taken for somebody else."""
     points = landmarks.coco17
     area = 0.53 * (found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]).clip(0).prod(-1)
     similarity = keypoint_similarity(points[:, None], points[None], np.maximum(area[:, None], area[None]))
-    same = (np.nan_to_num(similarity) > SAME_LANDMARKS) & (_contained(found.boxes_xyxy) > 0.7)
+    similarity = np.nan_to_num(similarity)
+    same = (similarity > SAME_BODY) | (similarity > PART_OF_BODY) & (_contained(found.boxes_xyxy) > 0.7)
     again = np.zeros(len(found), bool)
     for i in range(len(found)):
         again[i] = (same[i, :i] & ~again[:i]).any()
