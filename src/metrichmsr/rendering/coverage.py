@@ -21,7 +21,7 @@ on it. That is the top-left rule of graphics hardware: a pixel centre on a share
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -50,6 +50,20 @@ class View(NamedTuple):
     width: int
     near_m: float
     cull_backfaces: bool
+
+
+class FaceRules(NamedTuple):
+    """What holds for single faces."""
+
+    single_sided: Bool[Tensor, "F"] | None = None
+    """Faces that are not seen from behind."""
+    cutout: Bool[Tensor, "F"] | None = None
+    """Faces that are asked at every pixel, by ``accept``, whether they are there."""
+    accept: Callable[[Int64[Tensor, "M"], Int64[Tensor, "M"]], Bool[Tensor, "M"]] | None = None
+    """Faces and pixels (counted over all images) to: is there a surface?"""
+
+
+_ALL_ALIKE = FaceRules()
 
 
 class _Points(NamedTuple):
@@ -146,6 +160,37 @@ def nearest_keys(points: Float[Tensor, "3 B V"], faces: Int64[Tensor, "3 F"], vi
     return keys
 
 
+def nearest_keys_of_views(
+    points: Float[Tensor, "3 N"],
+    faces: Int64[Tensor, "3 F"],
+    view_of_face: Int64[Tensor, "F"],
+    n_views: int,
+    view: View,
+    rules: FaceRules = _ALL_ALIKE,
+) -> Int64[Tensor, "S P"]:
+    """As :func:`nearest_keys`, for S pictures of different meshes: every face is drawn into one of them.
+
+    Args:
+        points: z·u, z·v and z of all vertices, each in the picture of its faces.
+        faces: Corner indices into all vertices.
+        view_of_face: The picture each face is in.
+        n_views: S.
+        view: Picture size, near plane, culling.
+        rules: What holds for single faces.
+    """
+    n_faces = faces.shape[1]
+    batch = batch_size(points)
+    keys = filled((n_views, view.height * view.width), EMPTY, torch.int64, points.device)
+    at_hand = _project(points, view)
+    for start in range(0, n_faces, batch):
+        triangles = _find_triangles(at_hand, faces[:, start : start + batch], 1, points.shape[1], view)
+        face = triangles.face + start if start else triangles.face
+        triangles = triangles._replace(face=face, image=view_of_face.index_select(0, face))
+        for spans in _cut_into_spans(at_hand, triangles, view, batch, rules.single_sided):
+            _fill(spans, keys.view(-1), batch, rules)
+    return keys
+
+
 def unpack(keys: Int64[Tensor, "N"]) -> tuple[Int64[Tensor, "N"], Float[Tensor, "N"]]:
     """Face indices (-1 where nothing is) and float32 depths (NaN where nothing is) of keys."""
     low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
@@ -224,7 +269,13 @@ def _find_crossing(
     return index, top, bottom
 
 
-def _cut_into_spans(points: _Points, triangles: _Triangles, view: View, batch: int) -> Iterator[_Spans]:
+def _cut_into_spans(
+    points: _Points,
+    triangles: _Triangles,
+    view: View,
+    batch: int,
+    single_sided: Bool[Tensor, "F"] | None = None,
+) -> Iterator[_Spans]:
     """Step 2: half-planes of the triangles, and the columns they leave in each row."""
     p0, p1, p2 = ([t.index_select(0, corner) for t in points.xyz] for corner in triangles.corners)
     edges = [_cross(p1, p2), _cross(p2, p0), _cross(p0, p1)]
@@ -233,6 +284,8 @@ def _cut_into_spans(points: _Points, triangles: _Triangles, view: View, batch: i
     drawn = det.abs() > _EDGE_ON * (terms[0].abs() + terms[1].abs() + terms[2].abs())
     if view.cull_backfaces:
         drawn &= det < 0  # counter-clockwise seen from the camera, in a frame whose y points down
+    elif single_sided is not None:
+        drawn &= (det < 0) | ~single_sided.index_select(0, triangles.face)
     total = [edges[0][axis] + edges[1][axis] + edges[2][axis] for axis in range(3)]
     inverse_depth = [t / det for t in total]  # 1/z = [0]·u + [1]·v + [2]
     if points.any_behind:
@@ -293,7 +346,7 @@ def _cut_rows(
     return first, last
 
 
-def _fill(spans: _Spans, keys: Int64[Tensor, "N"], batch: int) -> None:
+def _fill(spans: _Spans, keys: Int64[Tensor, "N"], batch: int, rules: FaceRules = _ALL_ALIKE) -> None:
     """Step 3: the pixels of the spans, each kept where it is nearer than what is there. Writes into ``keys``."""
     along_u, constant = spans.inverse_depth
     for part, owner, column in _expand(spans.first_column, spans.length, batch):
@@ -302,8 +355,13 @@ def _fill(spans: _Spans, keys: Int64[Tensor, "N"], batch: int) -> None:
         # Inside a triangle 1/z is positive; the bound only keeps rounding in the thinnest ones from changing its sign.
         depth = inverse.clamp_(min=1e-30).reciprocal_().float()
         # Positive floats sort like their bits.
-        key = (depth.view(torch.int32).long() << 32) | spans.face[part].index_select(0, owner)
+        face = spans.face[part].index_select(0, owner)
+        key = (depth.view(torch.int32).long() << 32) | face
         pixel = column.add_(spans.row_start[part].index_select(0, owner))
+        if rules.cutout is not None and rules.accept is not None:
+            asked = rules.cutout.index_select(0, face).nonzero().squeeze(1)
+            there = rules.accept(face.index_select(0, asked), pixel.index_select(0, asked))
+            key[asked[~there]] = EMPTY
         keys.scatter_reduce_(0, pixel, key, "amin")
 
 

@@ -8,6 +8,7 @@ Convention
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int, Int64
@@ -77,7 +78,7 @@ def rasterize(
         raise ValueError(f"picture size must be positive, not {width}×{height}")
     if not near_m > 0:
         raise ValueError(f"near_m must be positive, not {near_m}")
-    points = _times_intrinsics(vertices, K.to(torch.float64))
+    points = times_intrinsics(vertices, K.to(torch.float64))
     corners = faces.long().T.contiguous()
     keys = nearest_keys(points, corners, View(height, width, near_m, cull_backfaces))
     n_pixels = height * width
@@ -89,7 +90,13 @@ def rasterize(
         part = slice(start, start + batch)
         face_id[part], depth[part] = unpack(keys.view(-1)[part])
         pixel = (face_id[part] >= 0).nonzero().squeeze(1).add_(start)
-        weights = _barycentrics(points, corners, face_id.index_select(0, pixel), pixel, n_pixels, width)
+        weights = barycentrics_at(
+            points.flatten(1),
+            corners,
+            face_id.index_select(0, pixel),
+            pixel,
+            PixelGrid(n_pixels, width, points.shape[2]),
+        )
         for corner, weight in enumerate(weights):
             barycentrics[:, corner].scatter_(0, pixel, weight)
     return Fragments(
@@ -136,7 +143,7 @@ def interpolate(
     return picture.view(batch, height, width, channels)
 
 
-def _times_intrinsics(
+def times_intrinsics(
     vertices: Float[Tensor, "B V 3"], K: Float[Tensor, "B 3 3"] | Float[Tensor, "3 3"]
 ) -> Float[Tensor, "3 B V"]:
     """z·u, z·v and z of vertices, as float64 planes."""
@@ -146,17 +153,30 @@ def _times_intrinsics(
     return torch.stack([fx * x + skew * y + cx * z, fy * y + cy * z, z])
 
 
-def _barycentrics(
-    points: Float[Tensor, "3 B V"],
+class PixelGrid(NamedTuple):
+    """How pixels of several images are counted, and whose vertices they see."""
+
+    n_pixels: int
+    """Pixels of one image."""
+    width: int
+    """Columns."""
+    vertices_per_image: int
+    """Vertices of one image, where faces are the same in all; 0 where faces name vertices of all images."""
+
+
+def barycentrics_at(
+    points: Float[Tensor, "3 N"],
     corners: Int64[Tensor, "3 F"],
     face: Int64[Tensor, "P"],
     pixel: Int64[Tensor, "P"],
-    n_pixels: int,
-    width: int,
+    grid: PixelGrid,
 ) -> list[Float[Tensor, "P"]]:
-    """Perspective-correct weights of the three corners of a face at a pixel, both counted over all images."""
-    vertices = points.shape[-1]
-    x, y, z = points.view(3, -1)
+    """Perspective-correct weights of the three corners of a face at a pixel, both counted over all images.
+
+    ``points`` are z·u, z·v and z of the vertices, float64.
+    """
+    n_pixels, width, vertices = grid
+    x, y, z = points
     image = torch.div(pixel, n_pixels, rounding_mode="floor")
     within = pixel - image * n_pixels
     row = torch.div(within, width, rounding_mode="floor")

@@ -1,0 +1,204 @@
+"""Surfaces, light and background to pictures and their exact geometry, all shots of a batch at once.
+
+Anti-aliasing: visibility is computed on a grid of half pixels laid such that every other sample is a pixel's centre.
+The samples at the centres are the truth (depth, normals, who is seen), and the colour is the tent-weighted mean of the
+3×3 samples around. Where all nine see the same surface the centre's colour stands for all of them, so only edges are
+shaded more than once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int32, Int64, Shaped
+from torch import Tensor
+
+from metrichmsr.rendering import see
+from metrichmsr.synthetic.environments import Environments
+from metrichmsr.synthetic.shading import Samples, Shader
+from metrichmsr.synthetic.shadows import ShadowMaps, transform
+from metrichmsr.synthetic.surfaces import PROP, ROOM, Surfaces
+from metrichmsr.synthetic.textures import TexturePool
+
+NOTHING = -9
+"""Owner of pixels that see the background."""
+
+_TENT = ((0.25, 0.5, 0.25), (0.5, 1.0, 0.5), (0.25, 0.5, 0.25))
+_SAMPLES_ON_CPU = 1 << 14
+"""So few that what is computed of them stays in the cache."""
+_SAMPLES_ON_GPU = 1 << 22
+_DEPTH_STEP = 0.04
+"""Relative step in depth that counts as an edge within one surface, an arm before the trunk."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """S pictures of one size and what is seen in them."""
+
+    linear_rgb: Float[Tensor, "S H W 3"]
+    depth_m: Float[Tensor, "S H W"]
+    """z-depth, metres; NaN where the background is seen."""
+    owner: Int64[Tensor, "S H W"]
+    """Owner of the surface seen (row of the crowd, GROUND, ROOM, PROP), or NOTHING."""
+    normals: Float[Tensor, "S H W 3"]
+    """Unit normals towards the camera, camera frame; zero where the background is seen."""
+
+
+@torch.no_grad()
+def render(
+    surfaces: Surfaces,
+    environments: Environments,
+    pool: TexturePool,
+    *,
+    K: Float[Tensor, "S 3 3"],
+    camera_from_world: Float[Tensor, "S 4 4"],
+    height: int,
+    width: int,
+    shadow_size: int = 192,
+) -> Rendered:
+    """Take S pictures of height × width, each of its own shot.
+
+    Args:
+        surfaces: everything modelled in the shots, the environments' own surfaces included.
+        environments: light and background.
+        pool: the textures that materials name.
+        K: intrinsics of these pictures (the crop's for a crop).
+        camera_from_world: poses of the cameras.
+        height: rows.
+        width: columns.
+        shadow_size: resolution of shadows.
+    """
+    shot = surfaces.shot_of_vertex
+    motion = camera_from_world[:, :3].float()
+    in_camera = transform(surfaces.vertices_m, motion, shot)
+    shader = Shader(surfaces, pool, environments.lights, motion, K)
+    shadows = ShadowMaps.render(surfaces, environments.lights, size=shadow_size)
+    # Sample m of a row is at u = m/2: m = 2i + 1 is the centre of pixel i.
+    half = torch.tensor([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]], dtype=torch.float64, device=K.device)
+    rows, columns = 2 * height + 1, 2 * width + 1
+    seen = see(
+        in_camera,
+        surfaces.faces,
+        half @ K.double(),
+        view_of_vertex=shot,
+        view_of_face=shot.index_select(0, surfaces.faces[:, 0]),
+        height=rows,
+        width=columns,
+        single_sided=~surfaces.two_sided,
+        cutout=surfaces.materials.cutout.index_select(0, surfaces.material),
+        accept=shader.is_there,
+    )
+    face, depth = seen.face_id[:, 1::2, 1::2].contiguous(), seen.depth_m[:, 1::2, 1::2].contiguous()
+    background = environments.background.render(K, camera_from_world, height=height, width=width)
+    picture = background.reshape(-1, 3).clone()
+    normals = torch.zeros_like(picture)
+
+    def shade(sample: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
+        """Colours and normals at samples, which are counted over all shots; their pixels tell what is behind."""
+        samples = Samples(
+            face=seen.face_id.view(-1).index_select(0, sample),
+            barycentrics=seen.barycentrics(sample),
+            depth_m=seen.depth_m.view(-1).index_select(0, sample),
+            shot=torch.div(sample if K.is_cuda else sample[:1], rows * columns, rounding_mode="floor"),
+            behind=background.view(-1, 3).index_select(0, pixel),
+        )
+        return shader.shade(samples, shadows)
+
+    for pixel in _parts((face.view(-1) >= 0).nonzero().squeeze(1), height * width, len(K)):
+        picture[pixel], normals[pixel] = shade(_centre_sample(pixel, height, width), pixel)
+    edges = _find_edges(_groups(surfaces, seen.face_id), seen.depth_m)
+    # Samples that see no surface show the background, as it is at their pixel.
+    change = torch.zeros(len(edges.pixel), 3, device=K.device)
+    covered = (seen.face_id.view(-1).index_select(0, edges.sample) >= 0).nonzero().squeeze(1)
+    sample, which = edges.sample[covered].unique(return_inverse=True)
+    beside = torch.empty_like(sample).scatter_(0, which, edges.pixel[covered])
+    parts = _parts(sample, rows * columns, len(K))
+    if parts:
+        near = beside.split([len(part) for part in parts])
+        parts = [shade(part, pixel)[0] for part, pixel in zip(parts, near, strict=True)]
+        change[covered] = torch.cat(parts).index_select(0, which)
+    bare = torch.ones(len(change), dtype=torch.bool, device=K.device).index_fill_(0, covered, False)
+    change[bare] = background.view(-1, 3).index_select(0, edges.pixel[bare])
+    change = (change - picture.index_select(0, edges.pixel)) * edges.weight[:, None]
+    picture.index_add_(0, edges.pixel, change)
+    return Rendered(
+        linear_rgb=picture.view_as(background),
+        depth_m=depth,
+        owner=torch.where(face >= 0, surfaces.owner[face.clamp_min(0)], NOTHING),
+        normals=normals.view_as(background),
+    )
+
+
+def _parts(ascending: Int64[Tensor, "P"], per_shot: int, shots: int) -> list[Int64[Tensor, "P"]]:
+    """Cut a list of pixels to what is shaded at once: on a CPU, parts of one shot each that fit its cache."""
+    if ascending.is_cuda:
+        return list(ascending.split(_SAMPLES_ON_GPU))
+    ends = torch.searchsorted(ascending, torch.arange(1, shots + 1) * per_shot)
+    counts = torch.diff(ends, prepend=ends.new_zeros(1)).tolist()
+    return [part for of_shot in ascending.split(counts) for part in of_shot.split(_SAMPLES_ON_CPU) if len(part)]
+
+
+def _centre_sample(pixel: Int64[Tensor, "P"], height: int, width: int) -> Int64[Tensor, "P"]:
+    """The sample at the centre of each pixel, both counted over all shots."""
+    line = torch.div(pixel, width, rounding_mode="floor")
+    shot = torch.div(line, height, rounding_mode="floor")
+    row, column = line - shot * height, pixel - line * width
+    return (shot * (2 * height + 1) + 2 * row + 1) * (2 * width + 1) + 2 * column + 1
+
+
+def _groups(surfaces: Surfaces, face: Int64[Tensor, "S h w"]) -> Int32[Tensor, "S h w"]:
+    """A number for what is seen: samples with the same one may share a colour."""
+    count = len(surfaces.materials) + 1
+    alike = (surfaces.owner + 4) * count + surfaces.material + 1
+    # Faces of furniture have colours of their own and sharp edges.
+    own = (surfaces.owner == PROP) | (surfaces.owner == ROOM)
+    alike = torch.where(own, -1 - torch.arange(len(alike), device=alike.device), alike).int()
+    # Face −1 reads the last row: nothing.
+    table = torch.cat([alike, alike.new_zeros(1)])
+    return table[face]
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """E pairs of a pixel and a sample around its centre that sees something else than the centre does."""
+
+    pixel: Int64[Tensor, "E"]
+    sample: Int64[Tensor, "E"]
+    weight: Float[Tensor, "E"]
+    """The sample's share of the pixel."""
+
+
+def _find_edges(group: Int32[Tensor, "S h w"], depth: Float[Tensor, "S h w"]) -> _Edges:
+    height, width = (size // 2 for size in group.shape[1:])
+    depth = depth.nan_to_num(nan=0.0)
+    low, high = _extremes(group)
+    near, far = _extremes(depth)
+    mixed = (low != high) | (far - near > _DEPTH_STEP * far)
+    pixel = mixed.view(-1).nonzero().squeeze(1)
+    centre = _centre_sample(pixel, height, width)
+    group, depth = group.view(-1), depth.view(-1)
+    here, z = group.index_select(0, centre), depth.index_select(0, centre)
+    pixels, samples, weights = [], [], []
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            if dx or dy:
+                sample = centre + (dy * (2 * width + 1) + dx)
+                other = group.index_select(0, sample) != here
+                other |= (depth.index_select(0, sample) - z).abs() > _DEPTH_STEP * z
+                kept = other.nonzero().squeeze(1)
+                pixels.append(pixel.index_select(0, kept))
+                samples.append(sample.index_select(0, kept))
+                weights.append(depth.new_full((len(kept),), _TENT[dy + 1][dx + 1] / 4))
+    return _Edges(torch.cat(pixels), torch.cat(samples), torch.cat(weights))
+
+
+def _extremes(samples: Shaped[Tensor, "S h w"]) -> tuple[Shaped[Tensor, "S H W"], Shaped[Tensor, "S H W"]]:
+    """Smallest and largest of the 3×3 samples around every pixel's centre."""
+    low = high = samples
+    for axis in (2, 1):
+        length = samples.shape[axis]
+        a, b, c = ((slice(None),) * axis + (slice(k, length - 2 + k, 2),) for k in range(3))
+        low = torch.minimum(torch.minimum(low[a], low[b]), low[c])
+        high = torch.maximum(torch.maximum(high[a], high[b]), high[c])
+    return low, high
