@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int32, Int64, Shaped
+from jaxtyping import Bool, Float, Int32, Int64, Shaped
 from torch import Tensor
 
 from metrichmsr.rendering import see
@@ -154,9 +154,9 @@ def _groups(surfaces: Surfaces, face: Int64[Tensor, "S h w"]) -> Int32[Tensor, "
     # Faces of furniture have colours of their own and sharp edges.
     own = (surfaces.owner == PROP) | (surfaces.owner == ROOM)
     alike = torch.where(own, -1 - torch.arange(len(alike), device=alike.device), alike).int()
-    # Face −1 reads the last row: nothing.
-    table = torch.cat([alike, alike.new_zeros(1)])
-    return table[face]
+    table = torch.cat([alike.new_zeros(1), alike])
+    parts = face.view(-1).split(_SAMPLES_ON_GPU if face.is_cuda else _SAMPLES_ON_CPU)
+    return torch.cat([table.index_select(0, part + 1) for part in parts]).view_as(face)
 
 
 @dataclass(frozen=True)
@@ -171,10 +171,12 @@ class _Edges:
 
 def _find_edges(group: Int32[Tensor, "S h w"], depth: Float[Tensor, "S h w"]) -> _Edges:
     height, width = (size // 2 for size in group.shape[1:])
-    depth = depth.nan_to_num(nan=0.0)
-    low, high = _extremes(group)
-    near, far = _extremes(depth)
-    mixed = (low != high) | (far - near > _DEPTH_STEP * far)
+    # Comparing with NaN, where nothing is seen, is false; there the groups differ.
+    # Shot by shot, a CPU finds what it compares in its cache.
+    parts = zip(
+        group.split(len(group) if group.is_cuda else 1), depth.split(len(depth) if depth.is_cuda else 1), strict=True
+    )
+    mixed = torch.cat([_mixed(*part) for part in parts])
     pixel = mixed.view(-1).nonzero().squeeze(1)
     centre = _centre_sample(pixel, height, width)
     group, depth = group.view(-1), depth.view(-1)
@@ -191,6 +193,12 @@ def _find_edges(group: Int32[Tensor, "S h w"], depth: Float[Tensor, "S h w"]) ->
                 samples.append(sample.index_select(0, kept))
                 weights.append(depth.new_full((len(kept),), _TENT[dy + 1][dx + 1] / 4))
     return _Edges(torch.cat(pixels), torch.cat(samples), torch.cat(weights))
+
+
+def _mixed(group: Int32[Tensor, "S h w"], depth: Float[Tensor, "S h w"]) -> Bool[Tensor, "S H W"]:
+    """Pixels whose nine samples do not all see one surface."""
+    (low, high), (near, far) = _extremes(group), _extremes(depth)
+    return (low != high) | (far - near > _DEPTH_STEP * far)
 
 
 def _extremes(samples: Shaped[Tensor, "S h w"]) -> tuple[Shaped[Tensor, "S H W"], Shaped[Tensor, "S H W"]]:

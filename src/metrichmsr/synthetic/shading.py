@@ -51,6 +51,7 @@ class Shader:
         rotation = camera_from_world[:, :, :3]
         self._eye = -(rotation.transpose(1, 2) @ camera_from_world[:, :, 3:]).squeeze(-1)
         self._focal = K[:, 0, 0].float()
+        self._any_shiny = bool((surfaces.materials.shininess > 0).any())
         texture = surfaces.materials.texture
         self._texture = texture.clamp_min(0)
         self._texels = torch.where(
@@ -79,19 +80,24 @@ class Shader:
         facing = (normal * to_eye).sum(-1, keepdim=True)
         normal = torch.where(facing < 0, -normal, normal)
         albedo, catcher, shininess = self._albedo(samples, ends)
+        around = irradiance(lights.irradiance_sh.to(points), normal, shot)
+        sky = shadows.sky_seen(points, shot)[:, None]
+        in_camera = (self._rotation.index_select(0, shot) @ normal[:, :, None]).squeeze(-1)
+        if len(shot) == 1 and not bool(shadows.shines[shot]):
+            colour = albedo * (around * (sky / torch.pi))
+            return torch.where(catcher[:, None], samples.behind * sky, colour), in_camera
         direction = lights.sun_direction.index_select(0, shot).to(points)
         toward = (normal * direction).sum(-1).clamp_min(0)
         sunlit = shadows.sunlit(points, shot) * toward
         sun = lights.sun_irradiance.to(points).index_select(0, shot)
-        around = irradiance(lights.irradiance_sh.to(points), normal, shot)
-        reached = around * shadows.sky_seen(points, shot)[:, None] + sun * sunlit[:, None]
+        reached = around * sky + sun * sunlit[:, None]
         colour = albedo * reached / torch.pi
-        halfway = torch.nn.functional.normalize(direction + to_eye, dim=-1)
-        gloss = (normal * halfway).sum(-1).clamp_min(0).pow(_GLOSS) * shininess * 0.35
-        colour = colour + (sunlit * gloss)[:, None] * sun
+        if self._any_shiny:
+            halfway = torch.nn.functional.normalize(direction + to_eye, dim=-1)
+            gloss = (normal * halfway).sum(-1).clamp_min(0).pow(_GLOSS) * shininess * 0.35
+            colour = colour + (sunlit * gloss)[:, None] * sun
         unshadowed = (around + sun * toward[:, None]).clamp_min(1e-4)
         colour = torch.where(catcher[:, None], samples.behind * (reached / unshadowed).clamp(0, 1), colour)
-        in_camera = (self._rotation.index_select(0, shot) * normal[:, None]).sum(-1)
         return colour, in_camera
 
     def _uv(self, face: Tensor, barycentrics: Tensor) -> tuple[Tensor, list[Tensor]]:

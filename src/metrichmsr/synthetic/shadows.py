@@ -12,10 +12,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from metrichmsr.rendering import Visibility, see
+from metrichmsr.rendering import see
 from metrichmsr.synthetic.environments import Lights
 from metrichmsr.synthetic.surfaces import Surfaces
 
@@ -66,6 +66,8 @@ class ShadowMaps:
 
     sun: _LightView
     sun_depth_m: Float[Tensor, "N"]
+    shines: Bool[Tensor, "S"]
+    """Whether there is a sun at all."""
     softness_m: Float[Tensor, "S"]
     """Half width of the sun's penumbra."""
     zenith: _LightView
@@ -77,18 +79,19 @@ class ShadowMaps:
     @staticmethod
     def render(surfaces: Surfaces, lights: Lights, *, size: int) -> ShadowMaps:
         """Look at the casters near the people from sun (in pictures of size × size) and zenith (half as large)."""
+        shines = lights.sun_irradiance.amax(-1) > 0
         ball = _caster_ball(surfaces, len(lights.sun_direction))
         sun = _light_view(torch.nn.functional.normalize(lights.sun_direction.float(), dim=-1), *ball, size)
         # A zenith exactly above would leave the camera's own upright undefined.
         above = lights.sun_direction.new_tensor([0.002, 1.0, 0.001]).float().expand_as(lights.sun_direction)
-        zenith = _light_view(above, *ball, size // 2)
-        seen = _look(surfaces, zenith)
-        covered = (seen.face_id >= 0).float()
-        depth = seen.depth_m.nan_to_num(nan=0.0)
+        zenith = _light_view(above, *ball, size // 3)
+        depth = _seen_from_above(surfaces, zenith).nan_to_num(nan=0.0)
+        covered = (depth > 0).float()
         share, total = _blur(torch.stack([covered, depth], 1), _SKY_DISC_M / zenith.texel_m).unbind(1)
         return ShadowMaps(
             sun=sun,
-            sun_depth_m=_look(surfaces, sun).depth_m.view(-1),
+            sun_depth_m=_seen_by_suns(surfaces, sun, shines).view(-1),
+            shines=shines,
             softness_m=lights.sun_radius.clamp(0, 0.5).tan() * _PENUMBRA_REACH_M,
             zenith=zenith,
             covered=share.reshape(-1),
@@ -97,6 +100,8 @@ class ShadowMaps:
 
     def sunlit(self, points: Float[Tensor, "P 3"], shot: Shot) -> Float[Tensor, "P"]:
         """Share of the sun seen from world points, 0 to 1."""
+        if len(shot) == 1 and not bool(self.shines[shot]):
+            return points.new_zeros(len(points))
         texel = self.sun.texel_m
         u, v, depth = self.sun.place(points, shot)
         spread = (1.0 + self.softness_m / texel).index_select(0, shot)
@@ -156,23 +161,40 @@ def _light_view(
     return _LightView(motion, 0.5 * size * _FARNESS / 1.05, size, radius)
 
 
-def _look(surfaces: Surfaces, view: _LightView) -> Visibility:
-    """The casters as a light sees them."""
+def _look(surfaces: Surfaces, view: _LightView, faces: Int64[Tensor, "F"]) -> Float[Tensor, "S n n"]:
+    """Depth of these faces of the surfaces as lights see them; NaN where there is none."""
     shot = surfaces.shot_of_vertex
-    faces = surfaces.faces.index_select(0, surfaces.casts_shadow.nonzero().squeeze(1))
+    corners = surfaces.faces.index_select(0, faces)
     K = torch.zeros(len(view.radius_m), 3, 3, device=shot.device)
     K[:, 0, 0] = K[:, 1, 1] = view.focal_px
     K[:, :2, 2] = view.size / 2
     K[:, 2, 2] = 1
-    return see(
+    seen = see(
         transform(surfaces.vertices_m, view.light_from_world, shot),
-        faces,
+        corners,
         K,
         view_of_vertex=shot,
-        view_of_face=shot.index_select(0, faces[:, 0]),
+        view_of_face=shot.index_select(0, corners[:, 0]),
         height=view.size,
         width=view.size,
+        single_sided=~surfaces.two_sided.index_select(0, faces),
     )
+    return seen.depth_m
+
+
+def _seen_by_suns(surfaces: Surfaces, view: _LightView, shines: Bool[Tensor, "S"]) -> Float[Tensor, "S n n"]:
+    shot = surfaces.shot_of_vertex.index_select(0, surfaces.faces[:, 0])
+    return _look(surfaces, view, (surfaces.casts_shadow & shines[shot]).nonzero().squeeze(1))
+
+
+def _seen_from_above(surfaces: Surfaces, view: _LightView) -> Float[Tensor, "S n n"]:
+    """Depth of the casters from the zenith; bodies, whose vertices lie closer than the map's texels, as points."""
+    depth = _look(surfaces, view, (surfaces.casts_shadow & (surfaces.owner < 0)).nonzero().squeeze(1))
+    corner = surfaces.faces[:, 0].index_select(0, (surfaces.casts_shadow & (surfaces.owner >= 0)).nonzero().squeeze(1))
+    shot = surfaces.shot_of_vertex.index_select(0, corner)
+    u, v, z = view.place(surfaces.vertices_m.index_select(0, corner), shot)
+    flat = depth.view(-1).nan_to_num(nan=torch.inf).scatter_reduce_(0, view.index(shot, u, v), z, "amin")
+    return torch.where(torch.isfinite(flat), flat, torch.nan).view_as(depth)
 
 
 def _blur(maps: Float[Tensor, "S C n n"], radius_px: Float[Tensor, "S"]) -> Float[Tensor, "S C n n"]:
