@@ -19,7 +19,7 @@ class CropEvidence:
     image: Float[Tensor, "B 3 H W"] | None = None
     """The crop, RGB in [0, 1]."""
     features: Float[Tensor, "B 192 16 16"] | None = None
-    """BlazePose heavy's ``r16`` features of the crop."""
+    """BlazePose heavy's ``r16`` features of the crop; None where they are withheld."""
     landmarks: Float[Tensor, "B 33 9"] | None = None
     """Per landmark: x, y in the crop from −1 to 1; confidence; log sigma (of half crops); visibility; presence; the
     network's own 3D place (metres, see ``Landmarks.world``, turned with the crop)."""
@@ -63,13 +63,12 @@ class BlazePoseTokens(ImageEncoder):
         if self.embed is None or self.place is None:
             return tokens
         if crops.features is None or crops.mask is None:
-            raise ValueError("this network reads BlazePose's features and mask, and there are none")
+            return torch.cat([tokens, self.place.expand(len(tokens), -1, -1)], dim=1)
         # r16 has a standard deviation of about 3.
         maps = torch.cat([crops.features / 3, crops.mask], dim=1)
         patches = self.embed(maps).flatten(2).transpose(1, 2)
         if self.training and self.feature_dropout:
-            kept = torch.rand(len(patches), 1, 1, device=patches.device) >= self.feature_dropout
-            patches = patches * kept
+            patches = patches * (torch.rand(len(patches), 1, 1, device=patches.device) >= self.feature_dropout)
         return torch.cat([tokens, patches + self.place], dim=1)
 
 

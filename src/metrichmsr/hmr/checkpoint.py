@@ -1,0 +1,83 @@
+"""Networks on the disk: one safetensors file that carries its config, so that nothing else is needed to load it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from metrichmsr.errors import ModelFileError
+from metrichmsr.hmr.config import NetworkConfig
+from metrichmsr.hmr.network import MetricHMR, build
+
+FORMAT = "metrichmsr-hmr/1"
+"""Changes whenever older files could no longer be read."""
+
+
+def save_network(
+    path: Path,
+    network: MetricHMR,
+    config: NetworkConfig,
+    *,
+    state: Mapping[str, Tensor] | None = None,
+    dtype: torch.dtype = torch.float16,
+    **notes: str,
+) -> None:
+    """Write a network.
+
+    Args:
+        path: file, ending in .safetensors.
+        network: whose weights are written.
+        config: what it was built from.
+        state: weights to write instead of the network's own (a moving average).
+        dtype: of the weights in the file.
+        notes: more text for the file's header (data, calibration…).
+    """
+    weights = network.state_dict() if state is None else state
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
+    metadata = {"format": FORMAT, "config": json.dumps(asdict(config), sort_keys=True), **notes}
+    save_file(tensors, path, metadata)
+
+
+def load_network(path: Path, *, device: torch.device | str = "cpu") -> tuple[MetricHMR, NetworkConfig, dict[str, str]]:
+    """Read a network, its config and its notes; weights become float32, evaluation mode.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, of another version, or not a network of ours.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path}: not a safetensors file, or damaged ({error})") from error
+    written = metadata.pop("format", None)
+    if written != FORMAT:
+        raise ModelFileError(f"{path}: its format is {written or 'unknown'}, this version reads {FORMAT}")
+    config = _read_config(path, metadata.pop("config", "{}"))
+    network = build(config)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ModelFileError(f"{path}: weights do not fit its own config ({reason})") from error
+    return network.to(device).eval(), config, metadata
+
+
+def _read_config(path: Path, text: str) -> NetworkConfig:
+    try:
+        values = json.loads(text)
+        known = {field.name for field in fields(NetworkConfig)}
+        if unknown := set(values) - known:
+            raise ModelFileError(f"{path}: made by a newer version (it knows {', '.join(sorted(unknown))})")
+        return NetworkConfig(**values)
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"{path}: its config cannot be read ({error})") from error
