@@ -7,6 +7,7 @@ highest heat maps (and, a little, agreement with the detector's keypoints) wins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -124,6 +125,20 @@ class Landmarker:
         pairs = zip(keypoints, boxes_xyxy, strict=True)
         return self._look(image, _stack([region_from_keypoints(points, box) for points, box in pairs]))
 
+    def look_at_each(self, images: Sequence[UInt8[np.ndarray, "H W 3"]], regions: Float[np.ndarray, "L 4"]) -> Looks:
+        """One region in each of several images, in batches over all: for going through many pictures of one person.
+
+        Args:
+            images: upright RGB, sizes may differ.
+            regions: center_x, center_y, size, rotation of each (:mod:`metrichmsr.people.crops`).
+        """
+        crops = [
+            extract_crops(image, region[None], crop_size=CROP_SIZE)
+            for image, region in zip(images, regions, strict=True)
+        ]
+        sizes = np.array([image.shape[:2] for image in images]).reshape(-1, 2)
+        return self._run(np.concatenate(crops), regions, sizes)
+
     def look_again(
         self,
         image: UInt8[np.ndarray, "H W 3"],
@@ -163,22 +178,30 @@ class Landmarker:
 
     def _look(self, image: UInt8[np.ndarray, "H W 3"], regions: Float[np.ndarray, "L 4"]) -> Looks:
         """The network on these regions, in batches."""
-        crops = torch.from_numpy(extract_crops(image, regions, crop_size=CROP_SIZE))
+        sizes = np.tile(image.shape[:2], (len(regions), 1))
+        return self._run(extract_crops(image, regions, crop_size=CROP_SIZE), regions, sizes)
+
+    def _run(
+        self,
+        pixels: UInt8[np.ndarray, "L S S 3"],
+        regions: Float[np.ndarray, "L 4"],
+        sizes: Int[np.ndarray, "L 2"],
+    ) -> Looks:
+        """The network on crops of these regions of images of these sizes (rows, columns)."""
+        crops = torch.from_numpy(pixels)
         device = next(self.network.parameters()).device
         outputs = []
         with torch.inference_mode():
             for batch in crops.split(self.batch_size) if len(crops) else [crops]:
                 batch = batch.to(device).permute(0, 3, 1, 2).float().div(255)
                 outputs.append(self.network(batch.contiguous(memory_format=torch.channels_last), features=("r16",)))
+        parts = [slice(i * self.batch_size, (i + 1) * self.batch_size) for i in range(len(outputs))]
         return Looks.concatenate(
-            [
-                _in_image(output, regions[i * self.batch_size : (i + 1) * self.batch_size], image.shape[:2])
-                for i, output in enumerate(outputs)
-            ]
+            [_in_image(output, regions[part], sizes[part]) for output, part in zip(outputs, parts, strict=True)]
         )
 
 
-def _in_image(output: BlazePoseOutput, regions: Float[np.ndarray, "L 4"], size: tuple[int, int]) -> Looks:
+def _in_image(output: BlazePoseOutput, regions: Float[np.ndarray, "L 4"], sizes: Int[np.ndarray, "L 2"]) -> Looks:
     """From crop pixels to image pixels, from the crop's axes to the camera's."""
     refined = refine(output.landmarks[..., :2], output.heatmap_logits)
     image_from_crop = np.linalg.inv(crop_from_image_matrices(regions, crop_size=CROP_SIZE))
@@ -193,7 +216,7 @@ def _in_image(output: BlazePoseOutput, regions: Float[np.ndarray, "L 4"], size: 
         aligned=_stack([region_from_alignment(*pair) for pair in alignment]),
         xy=xy,
         peak=_numpy(refined.peak[:, BODY]),
-        inside=np.all((xy >= 0) & (xy <= [size[1], size[0]]), axis=-1),
+        inside=np.all((xy >= 0) & (xy <= sizes[:, None, ::-1]), axis=-1),
         z=_numpy(output.landmarks[:, BODY, 2]) * regions[:, 2, None] / CROP_SIZE,
         visibility=_numpy(output.visibility_logits[:, BODY].sigmoid()),
         presence=_numpy(output.presence_logits[:, BODY].sigmoid()),
