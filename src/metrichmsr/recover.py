@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from metrichmsr.bodies.protocol import BodyModel
     from metrichmsr.calibration import Calibration
+    from metrichmsr.hmr.estimates import BodyEstimates
     from metrichmsr.hmr.fitting.evidence import Evidence
-    from metrichmsr.hmr.fitting.fit import FitResult
     from metrichmsr.images import Photo
     from metrichmsr.people import People
 
@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 class RecoverOptions:
     """How to recover people from a photo. Lengths in metres, angles in degrees, image measures in pixels."""
 
-    method: Literal["fit"] = "fit"
-    """How bodies are found: fit = fitted to landmarks, mask and priors."""
+    method: Literal["network", "fit"] = "fit"
+    """How bodies are found: network = regressed by MetricHMR; fit = fitted to landmarks, mask and priors."""
+    checkpoint: Path | None = None
+    """Network to use instead of the shipped one (a .safetensors file that metrichmsr train wrote)."""
+    refine: bool = False
+    """Polish the network's answer against landmarks and mask."""
     body_model: Literal["anny", "smpl", "smplh", "smplx"] = "anny"
     """Body model of the result; the SMPL family is brought to the fitted Anny body's keypoints."""
     body_model_dir: Path | None = None
@@ -67,6 +71,8 @@ class RecoverOptions:
     def __post_init__(self) -> None:
         if self.max_people < 1:
             raise UsageError(f"--max-people must be at least 1, not {self.max_people}")
+        if self.method == "fit" and (self.refine or self.checkpoint is not None):
+            raise UsageError("--refine and --checkpoint go with --method network")
         if self.length is not None and not (all(map(math.isfinite, self.length)) and self.length[4] > 0):
             raise UsageError("--length wants X0 Y0 X1 Y1 METRES, all finite and METRES positive")
 
@@ -128,11 +134,10 @@ class Recoverer:
         warnings = list(calibration.warnings)
         recovered: tuple[Person, ...] = ()
         if len(people.landmarks):
-            with watch.stage("fit"):
-                evidence = self._evidence(people, image, shown, warnings)
-                fit = self.fitter(evidence)
+            with watch.stage(self.options.method):
+                estimates = self._estimate(people, shown, warnings)
             with watch.stage("assemble"):
-                recovered = self._assemble(people, fit, image, shown, warnings)
+                recovered = self._assemble(people, estimates, image, shown, warnings)
         else:
             warnings.append("nobody was found in this picture")
         watch.timings_ms["total"] = 1000 * (time.perf_counter() - start)
@@ -149,19 +154,30 @@ class Recoverer:
     @cached_property
     def fitter(self) -> Any:
         """The fitter with its body and priors."""
-        from metrichmsr.bodies.anny import AnnyBody
         from metrichmsr.bodies.shape_prior import ShapePrior
         from metrichmsr.hmr.fitting.fit import Fitter
         from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
         from metrichmsr.hmr.pose_prior import PosePrior
 
-        body = AnnyBody.load()
         return Fitter(
-            body=body,
+            body=self._anny,
             pose_prior=PosePrior.load(),
             shape_prior=ShapePrior.load(),
-            seen=SeenLandmarks.load(body),
+            seen=SeenLandmarks.load(self._anny),
         )
+
+    @cached_property
+    def regressor(self) -> Any:
+        """The network with its body."""
+        from metrichmsr.hmr.regress import WEIGHTS, Regressor
+
+        return Regressor.load(self._anny, self.options.checkpoint or WEIGHTS)
+
+    @cached_property
+    def _anny(self) -> Any:
+        from metrichmsr.bodies.anny import AnnyBody
+
+        return AnnyBody.load()
 
     @cached_property
     def _other_body(self) -> BodyModel | None:
@@ -240,11 +256,26 @@ class Recoverer:
             **threshold,
         )
 
-    def _evidence(self, people: People, image: np.ndarray, camera: Camera, warnings: list[str]) -> Evidence:
-        from metrichmsr.hmr.fitting.evidence import gather_evidence
-
+    def _estimate(self, people: People, camera: Camera, warnings: list[str]) -> BodyEstimates:
+        """Bodies by the chosen method."""
         known_heights = self._known_heights(len(people.landmarks), warnings)
         known_depths = self._known_depths(people, camera, warnings)
+        if self.options.method == "fit":
+            return self.fitter(self._evidence(people, camera, known_heights, known_depths)).estimates
+        estimates = self.regressor(people.landmarks, camera.K, known_height_m=known_heights, known_depth_m=known_depths)
+        if not self.options.refine:
+            return estimates
+        return self.fitter.refine(self._evidence(people, camera, known_heights, known_depths), estimates)
+
+    def _evidence(
+        self,
+        people: People,
+        camera: Camera,
+        known_heights: Float[np.ndarray, "N"],
+        known_depths: Float[np.ndarray, "N"],
+    ) -> Evidence:
+        from metrichmsr.hmr.fitting.evidence import gather_evidence
+
         return gather_evidence(
             people.landmarks,
             camera,
@@ -288,12 +319,12 @@ class Recoverer:
         return known
 
     def _assemble(
-        self, people: People, fit: FitResult, image: np.ndarray, camera: Camera, warnings: list[str]
+        self, people: People, fit: BodyEstimates, image: np.ndarray, camera: Camera, warnings: list[str]
     ) -> tuple[Person, ...]:
         import roma
 
-        body, landmarks = self._other_body or self.fitter.body, people.landmarks
-        posed, pose, shape = fit.body, fit.pose, fit.state.shape
+        body, landmarks = self._other_body or self._anny, people.landmarks
+        posed, pose, shape = fit.body, fit.pose, fit.shape
         if self._other_body is not None:
             from metrichmsr.bodies.transfer import transfer
 

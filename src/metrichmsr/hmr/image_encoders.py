@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 
@@ -25,6 +26,12 @@ class CropEvidence:
     network's own 3D place (metres, see ``Landmarks.world``, turned with the crop)."""
     mask: Float[Tensor, "B 1 16 16"] | None = None
     """Probability that a cell shows the person."""
+
+    def __getitem__(self, index: Int64[Tensor, "M"]) -> CropEvidence:
+        """Some of the crops."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        chosen: dict[str, Any] = {name: None if value is None else value[index] for name, value in values.items()}
+        return CropEvidence(**chosen)
 
 
 class ImageEncoder(nn.Module, ABC):
@@ -56,14 +63,14 @@ class BlazePoseTokens(ImageEncoder):
         self.name = nn.Parameter(torch.randn(33, width) * 0.02)
 
     def forward(self, crops: CropEvidence) -> Float[Tensor, "B N D"]:
-        """33 landmark tokens, then feature tokens in rows."""
+        """33 landmark tokens, then feature tokens in rows (none where features are withheld)."""
         if crops.landmarks is None:
             raise ValueError("this network reads BlazePose's landmarks, and there are none")
         tokens = self.landmark(crops.landmarks) + self.name
         if self.embed is None or self.place is None:
             return tokens
         if crops.features is None or crops.mask is None:
-            return torch.cat([tokens, self.place.expand(len(tokens), -1, -1)], dim=1)
+            return tokens
         # r16 has a standard deviation of about 3.
         maps = torch.cat([crops.features / 3, crops.mask], dim=1)
         patches = self.embed(maps).flatten(2).transpose(1, 2)

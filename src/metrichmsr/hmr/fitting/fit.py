@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,12 +18,13 @@ from torch import Tensor
 from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.bodies.protocol import BodyOutput
 from metrichmsr.bodies.shape_prior import GENDER, ShapePrior
+from metrichmsr.hmr.estimates import BodyEstimates
 from metrichmsr.hmr.fitting.evidence import Evidence
 from metrichmsr.hmr.fitting.objective import Objective, Weights
 from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
 from metrichmsr.hmr.fitting.solver import minimise
 from metrichmsr.hmr.fitting.starts import Starts
-from metrichmsr.hmr.fitting.state import FitState, PosedBody, concatenate
+from metrichmsr.hmr.fitting.state import FitState, PosedBody, concatenate, encode_position
 from metrichmsr.hmr.pose_prior import PosePrior
 
 MODEL_SIGMA = 0.035
@@ -72,6 +74,11 @@ class FitResult:
     energy: Float[Tensor, "B"]
     """Negative log posterior at the solution (nats)."""
 
+    @property
+    def estimates(self) -> BodyEstimates:
+        """The bodies and their doubt."""
+        return BodyEstimates(self.body, self.pose, self.state.shape, self.height_std_m, self.log_depth_std)
+
 
 class Fitter:
     """Holds the models a fit needs; call it once per picture.
@@ -113,6 +120,38 @@ class Fitter:
         pose = self.posed.pose_matrices(state)
         body = self.body(pose, state.shape, state.translation_m)
         return FitResult(body, pose, state, torch.cat(height_std), torch.cat(log_depth_std), torch.cat(energy))
+
+    @torch.no_grad()
+    def refine(self, evidence: Evidence, start: BodyEstimates, weights: Weights | None = None) -> BodyEstimates:
+        """Polish bodies against landmarks and mask, their size and distance held.
+
+        Args:
+            evidence: of the same people.
+            start: bodies near the truth, as a network gives them.
+            weights: of the terms.
+        """
+        weights = weights or Weights()
+        options = self.options
+        held = replace(
+            evidence,
+            known_height_m=start.body.height_m.to(evidence.K),
+            known_depth_m=start.body.joints_m[:, 0, 2].to(evidence.K),
+        )
+        prior = self.posed.prior
+        bones = [self.body.bone_names.index(bone) for bone in prior.bone_names[1:]]
+        rotvecs = roma.rotmat_to_rotvec(start.pose[:, bones])
+        state = FitState(
+            coefficients=prior.to_coefficients(rotvecs),
+            root=start.pose[:, 0],
+            shape=start.shape,
+            position=encode_position(start.body.joints_m[:, 0]),
+            up=start.pose.new_tensor([0.0, -1.0, 0.0]).expand(len(start.pose), 3),
+        )
+        weak = replace(weights, pose_prior=options.polish_prior * weights.pose_prior)
+        state, _ = minimise(self._objective(held, weak), state, iterations=options.final_iterations)
+        pose = self.posed.pose_matrices(state)
+        body = self.body(pose, state.shape, state.translation_m)
+        return replace(start, body=body, pose=pose, shape=state.shape)
 
     def _fit(self, evidence: Evidence, weights: Weights) -> tuple[FitState, Tensor, Tensor, Tensor]:
         people = len(evidence.K)

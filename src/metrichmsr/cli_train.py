@@ -1,0 +1,185 @@
+"""The verb ``train``: samples from renderings or simulation, the network from samples, ablations, promotion."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from metrichmsr.errors import InputError, UsageError
+from metrichmsr.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from metrichmsr.training.samples import Samples
+
+SIMULATED_SHARD, RENDERED_SHARD = 5000, 1000
+_VALIDATION_SEEDS = 900_000_000
+
+
+@dataclass(frozen=True)
+class SampleArgs:
+    """Make training samples: what the frozen landmark network sees of synthetic people, with the truth.
+
+    Samples go to OUT/<split>_<kind>_<number>.safetensors; shards that are there already are kept.
+    """
+
+    out: Path
+    """Folder for the shards."""
+    kind: Literal["rendered", "simulated"] = "rendered"
+    """Render SynFocal crops and look at them, or simulate landmarks without pictures (forty times as fast)."""
+    count: int = 20_000
+    """Samples, rounded up to whole shards."""
+    split: Literal["train", "val", "test"] = "train"
+    """Share of the assets."""
+    seed: int = 0
+    """Number of the set: sets of different numbers share no picture."""
+    assets: Path | None = None
+    """Folder with poses, clothes, backgrounds… (metrichmsr synth --fetch-assets)."""
+    workers: int = 1
+    """Processes."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.workers < 1:
+            raise UsageError("--count and --workers must be at least 1")
+
+
+@dataclass(frozen=True)
+class TrainHmrArgs:
+    """Train MetricHMR on samples. The same command again continues a run that was stopped, to the bit."""
+
+    data: tuple[Path, ...]
+    """Folders (or shards) of training samples."""
+    validation: Path
+    """Folder (or shard) of held-out samples."""
+    out: Path
+    """Folder of the run: state, best and last checkpoint, log."""
+    initial: Path | None = None
+    """Checkpoint to start from, as after pretraining on simulated landmarks."""
+    minutes: float = math.inf
+    """Stop after so long, with everything saved."""
+    config: TrainConfig = field(default_factory=TrainConfig)
+
+
+def shards(folders: tuple[Path, ...] | list[Path], split: str | None = None) -> list[Path]:
+    """All shards of samples in folders, by name.
+
+    Raises:
+        InputError: there is none.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        pattern = f"{split}_*.safetensors" if split else "*.safetensors"
+        found += [folder] if folder.is_file() else sorted(folder.glob(pattern))
+    if not found:
+        raise InputError(f"no shards of samples in {', '.join(map(str, folders))}; metrichmsr train samples makes them")
+    return found
+
+
+def make_samples(args: SampleArgs) -> int:
+    """Run ``train samples``."""
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from metrichmsr.synthetic.streaming import stream
+
+    size = SIMULATED_SHARD if args.kind == "simulated" else RENDERED_SHARD
+    args.out.mkdir(parents=True, exist_ok=True)
+    names = {
+        number: args.out / f"{args.split}_{args.kind}_{args.seed:02d}_{number:05d}.safetensors"
+        for number in range(-(-args.count // size))
+    }
+    missing = [(number, path) for number, path in names.items() if not path.exists()]
+    factory = partial(_shard_maker, args)
+    with tqdm(total=len(names), initial=len(names) - len(missing), unit="shard", file=sys.stderr) as progress:
+        for _ in stream(factory, missing, workers=0 if args.workers == 1 else args.workers, ordered=False):
+            progress.update()
+    return 0
+
+
+class _shard_maker:  # noqa: N801 - used as a function
+    """Makes one shard after the other in a process of its own."""
+
+    def __init__(self, args: SampleArgs) -> None:
+        self.args = args
+        if args.kind == "simulated":
+            from metrichmsr.training.simulated import SimulatedLandmarks
+
+            self.simulated = SimulatedLandmarks.load(args.assets, split=args.split)
+        else:
+            from metrichmsr.people import Landmarker
+            from metrichmsr.synthetic.generator import SynFocal
+
+            self.source = SynFocal.load(args.assets, split=args.split)
+            self.landmarker = Landmarker(batch_size=16)
+
+    def __call__(self, job: tuple[int, Path]) -> int:
+        from metrichmsr.training.samples import write_samples
+
+        number, path = job
+        seed = self.args.seed * 1_000_000 + number * 1000
+        samples = self._simulate(seed) if self.args.kind == "simulated" else self._render(seed)
+        write_samples(path, samples, kind=self.args.kind, split=self.args.split, seed=str(seed))
+        return len(samples)
+
+    def _simulate(self, seed: int) -> Samples:
+        import torch
+
+        from metrichmsr.training.samples import Samples
+
+        generators = [torch.Generator().manual_seed(seed + k) for k in range(SIMULATED_SHARD // 250)]
+        return Samples.concatenate([self.simulated.sample(250, generator) for generator in generators])
+
+    def _render(self, seed: int) -> Samples:
+        import numpy as np
+
+        from metrichmsr.training.from_shots import samples_from_shots
+        from metrichmsr.training.samples import Samples
+
+        parts: list[Samples] = []
+        for k in range(1000):
+            shots = self.source.crops(seed + k)
+            made = samples_from_shots(shots, self.landmarker, self.source.body, np.random.default_rng(seed + k))
+            parts += [made] if made is not None else []
+            if sum(len(part) for part in parts) >= RENDERED_SHARD:
+                break
+        return Samples.concatenate(parts)
+
+
+def train_hmr(args: TrainHmrArgs) -> int:
+    """Run ``train hmr``."""
+    from metrichmsr.hmr.checkpoint import load_network
+    from metrichmsr.training.samples import batches, describe, read_samples
+    from metrichmsr.training.trainer import Trainer
+
+    data = read_samples(shards(args.data))
+    validation = read_samples(shards([args.validation]))
+    _say(f"training {describe(data)}")
+    _say(f"validation {describe(validation)}")
+    initial = None
+    if args.initial is not None:
+        network, config, _ = load_network(args.initial)
+        if config != args.config.network:
+            raise InputError(
+                f"{args.initial}: its network is not the one to be trained; give the same --config.network"
+            )
+        initial = dict(network.state_dict())
+
+    def batches_from(step: int) -> Iterator[Samples]:
+        return batches(data, args.config.batch, seed=args.config.seed, start=step)
+
+    until = None if math.isinf(args.minutes) else time.time() + 60 * args.minutes
+    trainer = Trainer(args.config, batches_from, validation, args.out, initial=initial)
+    figures = trainer.run(until=until, report=_say)
+    print(json.dumps(dataclasses.asdict(figures)))
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,126 @@
+"""Bodies of one picture's people by the network, as fitting gives them: an estimate with its doubt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from metrichmsr.bodies.anny import AnnyBody
+from metrichmsr.errors import ModelFileError
+from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
+from metrichmsr.hmr.checkpoint import load_network
+from metrichmsr.hmr.config import NetworkConfig
+from metrichmsr.hmr.crop_evidence import evidence_from_landmarks
+from metrichmsr.hmr.estimates import BodyEstimates
+from metrichmsr.hmr.network import MetricHMR
+from metrichmsr.people.landmarks import Landmarks
+
+WEIGHTS = Path(__file__).parent.parent / "weights" / "hmr_small.safetensors"
+_PEOPLE_AT_ONCE = 16
+
+
+class Regressor:
+    """The network with its body model; call it once per picture.
+
+    Args:
+        network: trained.
+        config: of the network.
+        body: Anny.
+    """
+
+    def __init__(self, network: MetricHMR, config: NetworkConfig, body: AnnyBody) -> None:
+        if config.image_encoder != "blazepose" or config.body != "anny":
+            raise ModelFileError(
+                f"this network reads {config.image_encoder} features and predicts {config.body}; "
+                "recovery from landmarks needs blazepose and anny"
+            )
+        self.network = network.eval()
+        self.config = config
+        self.parameters = BodyParameters(body, SIZES["anny"])
+
+    @classmethod
+    def load(cls, body: AnnyBody, path: Path = WEIGHTS) -> Regressor:
+        """Read the shipped network, or another checkpoint.
+
+        Raises:
+            ModelFileError: it is missing, damaged, or of another kind.
+        """
+        network, config, _ = load_network(path)
+        return cls(network, config, body)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        landmarks: Landmarks,
+        K: Float[np.ndarray, "3 3"],
+        *,
+        known_height_m: Float[np.ndarray, "N"] | None = None,
+        known_depth_m: Float[np.ndarray, "N"] | None = None,
+    ) -> BodyEstimates:
+        """Bodies of everybody in a picture.
+
+        Args:
+            landmarks: what the landmark network saw.
+            K: intrinsics of the picture.
+            known_height_m: statures that are known, NaN elsewhere: bodies and distances are scaled to them.
+            known_depth_m: z-depths of pelvises that are known, NaN elsewhere: bodies go there and are scaled with it.
+        """
+        evidence, K_crop = evidence_from_landmarks(landmarks, K, ray_size=self.config.ray_size)
+        outputs = [
+            self.network.infer(evidence[part], K_crop[part], self.parameters)
+            for part in torch.arange(len(K_crop)).split(_PEOPLE_AT_ONCE)
+        ]
+        pose = torch.cat([o.pose for o in outputs])
+        shape = torch.cat([o.shape for o in outputs])
+        translation = torch.cat([o.translation_m for o in outputs])
+        height_std = torch.cat([o.height_sigma_m for o in outputs])
+        distance_std = torch.cat([o.distance_sigma for o in outputs])
+        known = torch.full_like(height_std, torch.nan)
+        if known_depth_m is not None:
+            depth = torch.from_numpy(known_depth_m).to(shape)
+            known = self.parameters.body.height(shape) * depth / translation[:, 2]
+        if known_height_m is not None:
+            given = torch.from_numpy(known_height_m).to(shape)
+            known = torch.where(torch.isfinite(given), given, known)
+        if bool(torch.isfinite(known).any()):
+            shape, translation, held = self._of_height(shape, translation, known)
+            # What is known of the stature is known of the distance: only the pose's part of the doubt is left.
+            distance_std = torch.where(held, distance_std.clamp_max(_POSE_SIGMA), distance_std)
+            height_std = torch.where(held, torch.zeros_like(height_std), height_std)
+        return BodyEstimates(self.parameters.body(pose, shape, translation), pose, shape, height_std, distance_std)
+
+    def _of_height(
+        self, shape: Float[Tensor, "B S"], translation: Float[Tensor, "B 3"], known: Float[Tensor, "B"]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Shapes of these statures: by the height parameter, and where that does not reach, by age as well."""
+        body = self.parameters.body
+        held = torch.isfinite(known)
+        wanted = torch.where(held, known, body.height(shape))
+        before = body.height(shape)
+        names = list(body.shape_names)
+        height, age = names.index("height"), names.index("age")
+        candidates = []
+        for years in torch.linspace(-1 / 3, 1, 33):
+            low, high = shape.clone(), shape.clone()
+            changed = torch.where(held, years.to(shape), shape[:, age])
+            low[:, age] = high[:, age] = changed
+            low[:, height], high[:, height] = 0.0, 1.0
+            bottom, top = body.height(low), body.height(high)
+            value = ((wanted - bottom) / (top - bottom)).clamp(0, 1)
+            low[:, height] = value
+            candidates.append(low)
+        stack = torch.stack(candidates)  # A B S
+        reached = torch.stack([body.height(c) for c in candidates])
+        miss = (reached - wanted).abs() * 20 + (stack[:, :, age] - shape[:, age]).abs()
+        best = miss.argmin(0)
+        chosen = stack[best, torch.arange(len(shape))]
+        scaled = translation * (wanted / before)[:, None]
+        return torch.where(held[:, None], chosen, shape), torch.where(held[:, None], scaled, translation), held
+
+
+_POSE_SIGMA = 0.04
+"""Relative doubt of a distance with the stature known: what an uncertain pose leaves."""
