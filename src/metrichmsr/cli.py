@@ -94,6 +94,12 @@ def _recover(argv: list[str]) -> int:
     return recover_inputs(parse(RecoverArgs, argv, "recover"))
 
 
+def _synth(argv: list[str]) -> int:
+    from metrichmsr.cli_synth import SynthArgs, run_synth, with_default_folder
+
+    return run_synth(parse(SynthArgs, with_default_folder(argv), "synth"))
+
+
 def _evaluate(argv: list[str]) -> int:
     if not argv or argv[0] != "real":
         wanted = "real, as in: metrichmsr evaluate real --data DIR --out DIR"
@@ -137,6 +143,7 @@ class _Verb:
 
 _VERBS = {
     "recover": _Verb(_recover, "people of photos and videos as meshes, heights and positions in metres"),
+    "synth": _Verb(_synth, "synthetic people with exact truth: training sets, the SynFocal benchmark"),
     "evaluate": _Verb(_evaluate, "measure the recovery on real photos with ground truth"),
     "doctor": _Verb(_doctor, "what is installed, found and missing"),
     "licenses": _Verb(_licenses, "the licence of every part"),
@@ -158,4 +165,5 @@ examples:
   metrichmsr recover photo.jpg                 results go to ./out/photo/
   metrichmsr recover photos/ --out results     a whole folder
   metrichmsr recover photo.jpg --height 1.82   with the person's known height in metres
-  metrichmsr recover --help                    all options"""
+  metrichmsr recover --help                    all options
+  metrichmsr synth --preview people.png        a look at synthetic people"""

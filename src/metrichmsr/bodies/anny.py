@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,25 @@ from metrichmsr.bodies.nearest_rotation import nearest_rotation
 from metrichmsr.bodies.phenotype_grid import corner_weights
 from metrichmsr.bodies.protocol import BodyModel, BodyOutput, RestBody
 from metrichmsr.structures import COCO17
+
+
+@dataclass(frozen=True)
+class Skinning:
+    """Rest bodies and what takes them to their pose: v' = Σ_j w_j (R_j v + t_j)."""
+
+    rest_m: Float[Tensor, "B 3 V"]
+    """Shaped, unposed vertices in planes of x, y, z; a batch of one where all bodies have one shape."""
+    rest_joints_m: Float[Tensor, "B J 3"]
+    """Bone heads of the shaped, unposed body."""
+    rotations: Float[Tensor, "B J 3 3"]
+    """R of each bone."""
+    shifts_m: Float[Tensor, "B J 3"]
+    """t of each bone."""
+    joints_m: Float[Tensor, "B J 3"]
+    """Bone heads of the posed body."""
+    bone_rotations: Float[Tensor, "B J 3 3"]
+    """Rotation of each bone from the identity pose."""
+    height_m: Float[Tensor, "B"]
 
 
 class AnnyBody(BodyModel):
@@ -160,6 +180,15 @@ class AnnyBody(BodyModel):
         translation_m: Float[Tensor, "B 3"] | None = None,
     ) -> BodyOutput:
         """See :meth:`BodyModel.forward`."""
+        return self.pose_with(self.skinning(pose, shape, translation_m))
+
+    def skinning(
+        self,
+        pose: Float[Tensor, "B J 3 3"],
+        shape: Float[Tensor, "B S"],
+        translation_m: Float[Tensor, "B 3"] | None = None,
+    ) -> Skinning:
+        """What moves the rest body, and whatever else hangs on its bones (clothes); arguments as of ``forward``."""
         blend = self._blend(shape)
         heads = self._heads(blend)
         turns = nearest_rotation(self._turn_template + (blend @ self._turn_basis).unflatten(-1, (-1, 3, 3)))
@@ -171,16 +200,28 @@ class AnnyBody(BodyModel):
         if translation_m is not None:
             joints = joints + translation_m[:, None]
         total = rotations @ turns
-        shift = joints - (total @ heads[..., None]).squeeze(-1)
-        vertices = blend_skin(self._rest_vertices(blend), self.skin, total, shift)
+        return Skinning(
+            rest_m=self._rest_vertices(blend),
+            rest_joints_m=heads.expand(len(pose), -1, -1),
+            rotations=total,
+            shifts_m=joints - (total @ heads[..., None]).squeeze(-1),
+            joints_m=joints,
+            bone_rotations=rotations,
+            height_m=self._height(blend).expand(len(pose)),
+        )
+
+    def pose_with(self, skinning: Skinning) -> BodyOutput:
+        """The posed body of a skinning."""
+        vertices = blend_skin(skinning.rest_m, self.skin, skinning.rotations, skinning.shifts_m)
+        joints = skinning.joints_m
         points = self.points(vertices, joints)
         return BodyOutput(
             vertices_m=vertices[:, : self._n_shown],
             joints_m=joints,
             coco17_m=points[:, : len(COCO17)],
             landmarks33_m=points[:, len(COCO17) :],
-            bone_rotations=rotations,
-            height_m=self._height(blend).expand(len(pose)),
+            bone_rotations=skinning.bone_rotations,
+            height_m=skinning.height_m,
         )
 
     def restricted_to(self, vertex_ids: Int[Tensor, "N"]) -> AnnyBody:

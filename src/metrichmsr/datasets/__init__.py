@@ -1,6 +1,7 @@
-"""Readers of data sets in their official layouts, as typed records in this project's conventions.
+"""Readers of data sets in their official layouts, as typed records in this project's conventions; and shards.
 
-The data themselves are the user's: a folder given by option or by ``METRICHMSR_REAL_DATA``.
+The real sets are the user's: a folder given by option or by ``METRICHMSR_REAL_DATA``. What we make ourselves is kept
+in tar shards (:mod:`~metrichmsr.datasets.shards`, read by :mod:`~metrichmsr.datasets.shard_reader`).
 """
 
 from metrichmsr.datasets.height_video import HeightVideo, read_sports2d
@@ -10,6 +11,8 @@ from metrichmsr.datasets.pedestrians import Pedestrian, PedestrianFrame, read_ki
 from metrichmsr.datasets.photo import DATA_VARIABLE, PhotoFile, list_photos, real_data_folder
 from metrichmsr.datasets.pose3d import Pose3dFrame, read_mpi3dhp
 from metrichmsr.datasets.rgbd import RGBD_SETS, RgbdFrame, RgbdPerson, read_rgbd
+from metrichmsr.datasets.shard_reader import ShardReader
+from metrichmsr.datasets.shards import ShardEntry, ShardError, ShardIndex, ShardWriter
 
 __all__ = [
     "DATA_VARIABLE",
@@ -26,6 +29,11 @@ __all__ = [
     "Pose3dFrame",
     "RgbdFrame",
     "RgbdPerson",
+    "ShardEntry",
+    "ShardError",
+    "ShardIndex",
+    "ShardReader",
+    "ShardWriter",
     "canonical_name",
     "list_photos",
     "read_kitti",

@@ -25,3 +25,8 @@ class Cameras:
         """Camera centre in the world."""
         rotation = self.camera_from_world[:, :3, :3]
         return -(rotation.transpose(1, 2) @ self.camera_from_world[:, :3, 3:]).squeeze(-1)
+
+    def only(self, row: int) -> Cameras:
+        """One of them."""
+        part = slice(row, row + 1)
+        return Cameras(self.K[part], self.width[part], self.height[part], self.camera_from_world[part])

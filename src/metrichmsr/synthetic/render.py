@@ -1,13 +1,15 @@
 """Surfaces, light and background to pictures and their exact geometry, all shots of a batch at once.
 
-Anti-aliasing: visibility is computed on a grid of half pixels laid such that every other sample is a pixel's centre.
-The samples at the centres are the truth (depth, normals, who is seen), and the colour is the tent-weighted mean of the
-3×3 samples around. Where all nine see the same surface the centre's colour stands for all of them, so only edges are
-shaded more than once.
+What is seen at the pixels' centres is the truth (depth, normals, owners). Colours are anti-aliased where pixels border
+on another surface, in one of two ways. *Fine*: visibility is computed on a grid of half pixels laid such that every
+other sample is a pixel's centre; the colour is the tent-weighted mean of the 3×3 samples around, of which only those
+that see something else than the centre are shaded anew. *Coarse*, in a third of the time: pixels at edges take a little
+of their neighbours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +27,8 @@ NOTHING = -9
 """Owner of pixels that see the background."""
 
 _TENT = ((0.25, 0.5, 0.25), (0.5, 1.0, 0.5), (0.25, 0.5, 0.25))
+_SOFT = (1 / 8, 6 / 8, 1 / 8)
+"""What pixels at edges take of their neighbours in coarse pictures, in each direction."""
 _SAMPLES_ON_CPU = 1 << 14
 """So few that what is computed of them stays in the cache."""
 _SAMPLES_ON_GPU = 1 << 22
@@ -56,6 +60,7 @@ def render(
     height: int,
     width: int,
     shadow_size: int = 192,
+    fine: bool = True,
 ) -> Rendered:
     """Take S pictures of height × width, each of its own shot.
 
@@ -68,66 +73,171 @@ def render(
         height: rows.
         width: columns.
         shadow_size: resolution of shadows.
+        fine: anti-aliased by samples between the pixels' centres, or coarsely.
     """
     shot = surfaces.shot_of_vertex
     motion = camera_from_world[:, :3].float()
     in_camera = transform(surfaces.vertices_m, motion, shot)
     shader = Shader(surfaces, pool, environments.lights, motion, K)
     shadows = ShadowMaps.render(surfaces, environments.lights, size=shadow_size)
-    # Sample m of a row is at u = m/2: m = 2i + 1 is the centre of pixel i.
-    half = torch.tensor([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]], dtype=torch.float64, device=K.device)
-    rows, columns = 2 * height + 1, 2 * width + 1
+    samples = _Samples(height, width, fine)
     seen = see(
         in_camera,
         surfaces.faces,
-        half @ K.double(),
+        samples.from_pixels.to(K.device) @ K.double(),
         view_of_vertex=shot,
         view_of_face=shot.index_select(0, surfaces.faces[:, 0]),
-        height=rows,
-        width=columns,
+        height=samples.rows,
+        width=samples.columns,
         single_sided=~surfaces.two_sided,
         cutout=surfaces.materials.cutout.index_select(0, surfaces.material),
         accept=shader.is_there,
     )
-    face, depth = seen.face_id[:, 1::2, 1::2].contiguous(), seen.depth_m[:, 1::2, 1::2].contiguous()
+    face, depth = samples.centres(seen.face_id), samples.centres(seen.depth_m)
     background = environments.background.render(K, camera_from_world, height=height, width=width)
-    picture = background.reshape(-1, 3).clone()
+    behind = background.reshape(-1, 3)
+    picture = behind.clone()
     normals = torch.zeros_like(picture)
 
     def shade(sample: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
         """Colours and normals at samples, which are counted over all shots; their pixels tell what is behind."""
-        samples = Samples(
+        points = Samples(
             face=seen.face_id.view(-1).index_select(0, sample),
             barycentrics=seen.barycentrics(sample),
             depth_m=seen.depth_m.view(-1).index_select(0, sample),
-            shot=torch.div(sample if K.is_cuda else sample[:1], rows * columns, rounding_mode="floor"),
-            behind=background.view(-1, 3).index_select(0, pixel),
+            shot=torch.div(sample if K.is_cuda else sample[:1], samples.per_shot, rounding_mode="floor"),
+            behind=behind.index_select(0, pixel),
         )
-        return shader.shade(samples, shadows)
+        return shader.shade(points, shadows)
 
-    for pixel in _parts((face.view(-1) >= 0).nonzero().squeeze(1), height * width, len(K)):
-        picture[pixel], normals[pixel] = shade(_centre_sample(pixel, height, width), pixel)
-    edges = _find_edges(_groups(surfaces, seen.face_id), seen.depth_m)
-    # Samples that see no surface show the background, as it is at their pixel.
-    change = torch.zeros(len(edges.pixel), 3, device=K.device)
-    covered = (seen.face_id.view(-1).index_select(0, edges.sample) >= 0).nonzero().squeeze(1)
-    sample, which = edges.sample[covered].unique(return_inverse=True)
-    beside = torch.empty_like(sample).scatter_(0, which, edges.pixel[covered])
-    parts = _parts(sample, rows * columns, len(K))
-    if parts:
-        near = beside.split([len(part) for part in parts])
-        parts = [shade(part, pixel)[0] for part, pixel in zip(parts, near, strict=True)]
-        change[covered] = torch.cat(parts).index_select(0, which)
-    bare = torch.ones(len(change), dtype=torch.bool, device=K.device).index_fill_(0, covered, False)
-    change[bare] = background.view(-1, 3).index_select(0, edges.pixel[bare])
-    change = (change - picture.index_select(0, edges.pixel)) * edges.weight[:, None]
-    picture.index_add_(0, edges.pixel, change)
+    # Where the background shows through, little has to be known of the surface.
+    catches = torch.cat([shader.catches, shader.catches.new_zeros(1)])[face.view(-1)]
+    for pixel in _parts(((face.view(-1) >= 0) & ~catches).nonzero().squeeze(1), height * width, len(K)):
+        picture[pixel], normals[pixel] = shade(samples.of_pixels(pixel), pixel)
+    for pixel in _parts(catches.nonzero().squeeze(1), height * width, len(K)):
+        places = _unproject(pixel, depth, K, motion)
+        view = torch.div(pixel if K.is_cuda else pixel[:1], height * width, rounding_mode="floor")
+        picture[pixel], normals[pixel] = shader.catch(
+            places, face.view(-1).index_select(0, pixel), view, behind.index_select(0, pixel), shadows
+        )
+    groups = _groups(surfaces, seen.face_id)
+    if fine:
+        _blend_samples(picture, behind, _find_edges(groups, seen.depth_m), seen.face_id, shade, samples, len(K))
+    else:
+        picture = _soften(picture.view_as(background), groups, depth)
     return Rendered(
         linear_rgb=picture.view_as(background),
         depth_m=depth,
         owner=torch.where(face >= 0, surfaces.owner[face.clamp_min(0)], NOTHING),
         normals=normals.view_as(background),
     )
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Where visibility is computed."""
+
+    height: int
+    width: int
+    fine: bool
+
+    @property
+    def rows(self) -> int:
+        return 2 * self.height + 1 if self.fine else self.height
+
+    @property
+    def columns(self) -> int:
+        return 2 * self.width + 1 if self.fine else self.width
+
+    @property
+    def per_shot(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def from_pixels(self) -> Float[Tensor, "3 3"]:
+        """Sample m of a fine row is at u = m/2: m = 2i + 1 is the centre of pixel i."""
+        fine = [[2.0, 0, 0.5], [0, 2.0, 0.5], [0, 0, 1]]
+        return torch.tensor(fine, dtype=torch.float64) if self.fine else torch.eye(3, dtype=torch.float64)
+
+    def centres(self, samples: Shaped[Tensor, "S h w"]) -> Shaped[Tensor, "S H W"]:
+        """The samples at the pixels' centres."""
+        return samples[:, 1::2, 1::2].contiguous() if self.fine else samples
+
+    def of_pixels(self, pixel: Int64[Tensor, "P"]) -> Int64[Tensor, "P"]:
+        """The sample at the centre of each pixel, both counted over all shots."""
+        return _centre_sample(pixel, self.height, self.width) if self.fine else pixel
+
+
+def _unproject(
+    pixel: Int64[Tensor, "P"],
+    depth: Float[Tensor, "S H W"],
+    K: Float[Tensor, "S 3 3"],
+    motion: Float[Tensor, "S 3 4"],
+) -> Float[Tensor, "P 3"]:
+    """World points that pixels see."""
+    height, width = depth.shape[1:]
+    line = torch.div(pixel, width, rounding_mode="floor")
+    shot = torch.div(line, height, rounding_mode="floor")
+    u, v, z = (pixel - line * width) + 0.5, (line - shot * height) + 0.5, depth.view(-1).index_select(0, pixel)
+    # World point = eye + z·Rᵀ·K⁻¹·(u, v, 1).
+    rotation = motion[:, :, :3].transpose(1, 2)
+    to_world = rotation @ torch.linalg.inv(K.double()).float()
+    eye = -(rotation @ motion[:, :, 3:])
+    table = torch.cat([to_world, eye], dim=-1)
+    return transform(torch.stack([u * z, v * z, z], dim=-1), table, shot if pixel.is_cuda else shot[:1])
+
+
+def _blend_samples(
+    picture: Float[Tensor, "N 3"],
+    behind: Float[Tensor, "N 3"],
+    edges: _Edges,
+    face: Int64[Tensor, "S h w"],
+    shade: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    samples: _Samples,
+    shots: int,
+) -> None:
+    """Mix what samples beside the centres see into the picture."""
+    # Samples that see no surface show the background, as it is at their pixel.
+    change = torch.zeros(len(edges.pixel), 3, device=picture.device)
+    covered = (face.view(-1).index_select(0, edges.sample) >= 0).nonzero().squeeze(1)
+    sample, which = edges.sample[covered].unique(return_inverse=True)
+    beside = torch.empty_like(sample).scatter_(0, which, edges.pixel[covered])
+    parts = _parts(sample, samples.per_shot, shots)
+    if parts:
+        near = beside.split([len(part) for part in parts])
+        parts = [shade(part, pixel)[0] for part, pixel in zip(parts, near, strict=True)]
+        change[covered] = torch.cat(parts).index_select(0, which)
+    bare = torch.ones(len(change), dtype=torch.bool, device=picture.device).index_fill_(0, covered, False)
+    change[bare] = behind.index_select(0, edges.pixel[bare])
+    change = (change - picture.index_select(0, edges.pixel)) * edges.weight[:, None]
+    picture.index_add_(0, edges.pixel, change)
+
+
+def _soften(
+    picture: Float[Tensor, "S H W 3"], group: Int32[Tensor, "S H W"], depth: Float[Tensor, "S H W"]
+) -> Float[Tensor, "S H W 3"]:
+    """Blur where a pixel or one beside it sees another surface than its right or lower neighbour."""
+    mixed = torch.zeros_like(group, dtype=torch.bool)
+    for axis in (1, 2):
+        length = group.shape[axis] - 1
+        first, second = (t.narrow(axis, k, length) for k in (0, 1) for t in (group,))
+        near, far = depth.narrow(axis, 0, length), depth.narrow(axis, 1, length)
+        edge = (first != second) | ((near - far).abs() > _DEPTH_STEP * near)
+        mixed.narrow(axis, 0, length).logical_or_(edge)
+        mixed.narrow(axis, 1, length).logical_or_(edge)
+    height, width = group.shape[1:]
+    pixel = mixed.view(-1).nonzero().squeeze(1)
+    line = torch.div(pixel, width, rounding_mode="floor")
+    row, column = line % height, pixel - line * width
+    flat, result = picture.reshape(-1, 3), picture.reshape(-1, 3).clone()
+    total = torch.zeros(len(pixel), 3, device=picture.device)
+    for dy in (-1, 0, 1):
+        down = ((row + dy).clamp(0, height - 1) - row) * width
+        for dx in (-1, 0, 1):
+            right = (column + dx).clamp(0, width - 1) - column
+            total.add_(flat.index_select(0, pixel + down + right), alpha=_SOFT[dy + 1] * _SOFT[dx + 1])
+    result[pixel] = total
+    return result.view_as(picture)
 
 
 def _parts(ascending: Int64[Tensor, "P"], per_shot: int, shots: int) -> list[Int64[Tensor, "P"]]:

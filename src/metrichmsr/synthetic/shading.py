@@ -51,6 +51,8 @@ class Shader:
         rotation = camera_from_world[:, :, :3]
         self._eye = -(rotation.transpose(1, 2) @ camera_from_world[:, :, 3:]).squeeze(-1)
         self._focal = K[:, 0, 0].float()
+        self.catches: Bool[Tensor, "F"] = (surfaces.materials.texture == CATCHER).index_select(0, surfaces.material)
+        """Faces that show the background."""
         self._any_shiny = bool((surfaces.materials.shininess > 0).any())
         texture = surfaces.materials.texture
         self._texture = texture.clamp_min(0)
@@ -98,6 +100,32 @@ class Shader:
             colour = colour + (sunlit * gloss)[:, None] * sun
         unshadowed = (around + sun * toward[:, None]).clamp_min(1e-4)
         colour = torch.where(catcher[:, None], samples.behind * (reached / unshadowed).clamp(0, 1), colour)
+        return colour, in_camera
+
+    def catch(
+        self,
+        points: Float[Tensor, "P 3"],
+        face: Int64[Tensor, "P"],
+        shot: Shot,
+        behind: Float[Tensor, "P 3"],
+        shadows: ShadowMaps,
+    ) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P 3"]]:
+        """As :meth:`shade`, for plane faces that show the background: it is darkened where shadows fall."""
+        lights = self._lights
+        normal = self._surfaces.normals.index_select(0, self._surfaces.faces[:, 0].index_select(0, face))
+        in_camera = (self._rotation.index_select(0, shot) @ normal[:, :, None]).squeeze(-1)
+        near = shadows.reaches(points, shot).nonzero().squeeze(1)
+        colour = behind.clone()
+        if len(near):
+            points, normal = points.index_select(0, near), normal.index_select(0, near)
+            of_near = shot if len(shot) == 1 else shot.index_select(0, near)
+            around = irradiance(lights.irradiance_sh.to(points), normal, of_near)
+            direction = lights.sun_direction.to(points).index_select(0, of_near)
+            toward = (normal * direction).sum(-1, keepdim=True).clamp_min(0)
+            sun = toward * lights.sun_irradiance.to(points).index_select(0, of_near)
+            lit, sky = shadows.sunlit(points, of_near)[:, None], shadows.sky_seen(points, of_near)[:, None]
+            reached = (around * sky + sun * lit) / (around + sun).clamp_min(1e-4)
+            colour[near] *= reached.clamp(0, 1)
         return colour, in_camera
 
     def _uv(self, face: Tensor, barycentrics: Tensor) -> tuple[Tensor, list[Tensor]]:

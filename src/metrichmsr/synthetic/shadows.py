@@ -98,6 +98,14 @@ class ShadowMaps:
             cover_depth_m=(total / share.clamp_min(1e-4)).reshape(-1),
         )
 
+    def reaches(self, points: Float[Tensor, "P 3"], shot: Shot) -> Bool[Tensor, "P"]:
+        """Where there may be a shadow at all: points that sun or zenith look at."""
+        result = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+        for view in (self.sun, self.zenith):
+            u, v, _ = view.place(points, shot)
+            result |= (u >= 0) & (u < view.size) & (v >= 0) & (v < view.size)
+        return result
+
     def sunlit(self, points: Float[Tensor, "P 3"], shot: Shot) -> Float[Tensor, "P"]:
         """Share of the sun seen from world points, 0 to 1."""
         if len(shot) == 1 and not bool(self.shines[shot]):

@@ -1,0 +1,1 @@
+"""Motion capture in other people's formats, brought to Anny's pose."""
