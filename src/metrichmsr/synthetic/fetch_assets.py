@@ -35,7 +35,17 @@ _BASE_VERTICES = 19158
 _TEXTURE_PX = 512
 _KIND_OF = {"clothes": "garments", "hair": "hair", "eyebrows": "face", "eyes": "face"}
 _OWN_AUTHORS = ("manuel bastioni", "jonas hauquier", "joel palmius", "marc flerackers", "makehuman", "thomas larsson")
-_COLUMNS: tuple[str, ...] = ("kind", "name", "licence", "author", "verts", "tris", "texture", "hidden_body_verts", "tags")
+_COLUMNS: tuple[str, ...] = (
+    "kind",
+    "name",
+    "licence",
+    "author",
+    "verts",
+    "tris",
+    "texture",
+    "hidden_body_verts",
+    "tags",
+)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from metrichmsr.synthetic.environment_sampler import EnvironmentSampler, Environ
 from metrichmsr.synthetic.environments import Environments
 from metrichmsr.synthetic.focal_twins import twins, twins_possible
 from metrichmsr.synthetic.lens import LensEffects, LensSettings
+from metrichmsr.synthetic.placement import rests
 from metrichmsr.synthetic.render import render
 from metrichmsr.synthetic.shots import Shot
 from metrichmsr.synthetic.splits import Split
@@ -65,6 +66,8 @@ class SynthSettings:
     scene_px: int = 640
     """Long side of full pictures; they are rendered at the size of their camera, scaled to this."""
     share_alike: bool = False
+    fine: float = 0.2
+    """Share of batches of crops that are anti-aliased finely; the rest coarsely, as small pictures hardly show."""
     """Whether poses under CC BY-SA may be used (HDM05)."""
 
 
@@ -129,7 +132,7 @@ class SynFocal:
             ),
             wardrobe=Wardrobe.load(folder, pool, body=body, split=split, settings=settings.clothes),
             environments=EnvironmentSampler.load(
-                path, pool, split=split, device=device, settings=settings.surroundings
+                folder, pool, split=split, device=device, settings=settings.surroundings
             ),
             pool=pool,
             settings=settings,
@@ -171,7 +174,8 @@ class SynFocal:
             boxes = crop_boxes(cameras, subjects, generator, jitter=self.settings.crops)
             size = self.settings.crop_px
             crop = crop_from_image_matrix(boxes, crop_height=size, crop_width=size)
-        view = _View(cameras, crop, size, size, "crop")
+        fine = bool(torch.rand((), generator=generator) < self.settings.fine)
+        view = _View(cameras, crop, size, size, "crop", fine)
         set_ = self._set(crowd, points, cameras, generator, "crop")
         return self._shoot(set_, view, generator, [f"crop_{seed}_{i:03d}" for i in range(batch)])
 
@@ -237,7 +241,8 @@ class SynFocal:
     ) -> _Set:
         """Clothes and surroundings."""
         with self._timed("surroundings"):
-            environments = self._environments.sample(crowd, cameras, points, generator, detail=kind)
+            rested = rests(crowd, self.body, balls=self._crowds.balls)
+            environments = self._environments.sample(crowd, cameras, points, generator, rests=rested, detail=kind)
         with self._timed("clothes"):
             dressed = self._wardrobe.dress(crowd, self.body, generator)
             surfaces = [dressed.surfaces]
@@ -257,10 +262,13 @@ class SynFocal:
                 height=view.height,
                 width=view.width,
                 shadow_size=_SCENE_SHADOWS if view.kind == "scene" else _CROP_SHADOWS,
+                fine=view.fine,
             )
         with self._timed("lens"):
+            # A crop of somebody small in the full picture holds no more than that picture does.
+            source_px = view.width / view.crop_from_full[:, 0, 0]
             images, settings = self._lens.apply(
-                rendered.linear_rgb, generator, depth_m=rendered.depth_m, kind=view.kind
+                rendered.linear_rgb, generator, depth_m=rendered.depth_m, kind=view.kind, source_px=source_px
             )
             inside = _inside(view)
             images = torch.where(inside[..., None], images, torch.zeros_like(images))
@@ -309,6 +317,7 @@ class _View:
     height: int
     width: int
     kind: Kind
+    fine: bool = True
 
 
 def _inside(view: _View) -> Bool[Tensor, "S H W"]:

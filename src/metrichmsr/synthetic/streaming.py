@@ -8,9 +8,11 @@ workers need the usual ``if __name__ == "__main__":`` around what they do.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import pickle
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ Factory = Callable[[], Callable[[J], R]]
 """Called once in each worker: makes what does a job. Must survive pickling (``functools.partial`` of a function)."""
 
 _GRACE_S = 5.0
+_TRIM_EVERY = 16
 
 
 class WorkerError(RuntimeError):
@@ -55,8 +58,9 @@ def stream(
         raise UsageError(f"{workers} workers with {ahead} jobs ahead: at least 0 and 1")
     if workers == 0:
         do = factory()
-        for job in jobs:
+        for number, job in enumerate(jobs):
             yield job, do(job)
+            _return_memory(number)
         return
     pool = _Pool[J, R](factory, workers)
     try:
@@ -175,6 +179,7 @@ def _work(connection: Any, packed: bytes) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     do: Callable[[Any], Any] | None = None
+    done = 0
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionError):  # the parent is gone
         while True:
             number, job = connection.recv()
@@ -185,6 +190,16 @@ def _work(connection: Any, packed: bytes) -> None:
             except Exception as error:
                 result = False, _told(error)
             connection.send((number, *result))
+            done += 1
+            _return_memory(done)
+
+
+def _return_memory(done: int) -> None:
+    # Tensors of ever other sizes leave glibc's heap full of holes: measured, a process that needs 600 MB holds 960 after
+    # two minutes and more later. Now and then it is told to give them back; each time costs some milliseconds.
+    if done % _TRIM_EVERY == _TRIM_EVERY - 1 and sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _told(error: Exception) -> tuple[Exception | None, str, str, str]:
