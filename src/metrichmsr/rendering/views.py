@@ -35,6 +35,18 @@ class Visibility:
         return torch.stack(barycentrics_at(self._points, self._corners, face, pixel, grid), dim=-1)
 
 
+def _times_own_intrinsics(
+    vertices: Float[Tensor, "N 3"], K: Float[Tensor, "S 3 3"], view: Int64[Tensor, "N"]
+) -> Float[Tensor, "3 N"]:
+    """z·u, z·v and z of vertices in the picture of each, float64, in parts that stay in a CPU's cache."""
+    size = max(1, batch_size(vertices) // 2)
+    parts = []
+    for part, of_view in zip(vertices.split(size), view.split(size), strict=True):
+        own = K.index_select(0, of_view)
+        parts.append(times_intrinsics(part[:, None], own).squeeze(2))
+    return torch.cat(parts, dim=1) if parts else vertices.new_zeros(3, 0, dtype=torch.float64)
+
+
 @torch.no_grad()
 def see(
     vertices: Float[Tensor, "N 3"],
@@ -68,7 +80,7 @@ def see(
         accept: Tells where a face with holes has a surface.
     """
     n_views, n_pixels = len(K), height * width
-    points = times_intrinsics(vertices[:, None], K.to(torch.float64).index_select(0, view_of_vertex)).squeeze(2)
+    points = _times_own_intrinsics(vertices, K.to(torch.float64), view_of_vertex)
     corners = faces.T.contiguous()
     grid = PixelGrid(n_pixels, width, 0)
 

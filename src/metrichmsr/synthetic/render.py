@@ -78,8 +78,8 @@ def render(
     shot = surfaces.shot_of_vertex
     motion = camera_from_world[:, :3].float()
     in_camera = transform(surfaces.vertices_m, motion, shot)
-    shader = Shader(surfaces, pool, environments.lights, motion, K)
-    shadows = ShadowMaps.render(surfaces, environments.lights, size=shadow_size)
+    shader = Shader(surfaces, pool, environments.lights, motion, K, fine=fine)
+    shadows = ShadowMaps.render(surfaces, environments.lights, size=shadow_size, fine=fine)
     samples = _Samples(height, width, fine)
     seen = see(
         in_camera,

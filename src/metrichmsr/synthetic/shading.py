@@ -42,7 +42,10 @@ class Shader:
         lights: Lights,
         camera_from_world: Float[Tensor, "S 3 4"],
         K: Float[Tensor, "S 3 3"],
+        *,
+        fine: bool = True,
     ) -> None:
+        self._fine = fine
         self._surfaces = surfaces
         self._pool = pool
         self._lights = lights
@@ -66,7 +69,7 @@ class Shader:
         """Alpha test of surfaces with holes."""
         uv = self._uv(face, barycentrics)[0]
         material = self._surfaces.material.index_select(0, face)
-        return self._pool.sample(self._texture.index_select(0, material), uv)[:, 3] > 0.5
+        return self._pool.sample(self._texture.index_select(0, material), uv, blend=self._fine)[:, 3] > 0.5
 
     def shade(self, samples: Samples, shadows: ShadowMaps) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P 3"]]:
         """Linear RGB of points, and their unit normals towards the camera in the camera frame."""
@@ -151,7 +154,9 @@ class Shader:
             area = torch.linalg.cross(q - p, r - p).norm(dim=-1).clamp_min(1e-10)
             shot = samples.shot if len(samples.shot) == 1 else samples.shot.index_select(0, textured)
             metres = samples.depth_m.index_select(0, textured) / self._focal.index_select(0, shot)
-            picture = self._pool.sample(texture.index_select(0, textured), uv, (texels / area).sqrt() * metres)
+            picture = self._pool.sample(
+                texture.index_select(0, textured), uv, (texels / area).sqrt() * metres, blend=self._fine
+            )
             rgb = picture[:, :3].pow(_GAMMA)
             luminance = (rgb * rgb.new_tensor(_LUMINANCE)).sum(-1, keepdim=True)
             rgb = torch.lerp(rgb, luminance.expand_as(rgb), materials.gray.index_select(0, own)[:, None])
@@ -161,7 +166,9 @@ class Shader:
         if len(patterned):
             uv = self._uv(samples.face[patterned], samples.barycentrics[patterned])[0]
             scale = materials.pattern_scale.index_select(0, material[patterned])
-            albedo[patterned] *= self._pool.sample(pattern[patterned], uv * scale[:, None])[:, :3].pow(_GAMMA)
+            albedo[patterned] *= self._pool.sample(pattern[patterned], uv * scale[:, None], blend=self._fine)[
+                :, :3
+            ].pow(_GAMMA)
         return albedo, texture == CATCHER, materials.shininess.index_select(0, material)
 
 

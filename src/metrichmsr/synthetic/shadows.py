@@ -28,6 +28,7 @@ _PENUMBRA_REACH_M = 0.6
 """Typical distance from a shadow to its caster, for the width of its edge."""
 _MAX_RADIUS_M = 6.0
 _SUN_TAPS = 5
+_POINTS_AT_ONCE = 1 << 14
 
 
 Shot = Int64[Tensor, "P"] | Int64[Tensor, "1"]
@@ -66,6 +67,8 @@ class ShadowMaps:
 
     sun: _LightView
     sun_depth_m: Float[Tensor, "N"]
+    bias_texels: float
+    """How much nearer than a point the sun's map must be to shade it."""
     shines: Bool[Tensor, "S"]
     """Whether there is a sun at all."""
     softness_m: Float[Tensor, "S"]
@@ -77,20 +80,30 @@ class ShadowMaps:
     """Mean depth of that, as the zenith sees it."""
 
     @staticmethod
-    def render(surfaces: Surfaces, lights: Lights, *, size: int) -> ShadowMaps:
-        """Look at the casters near the people from sun (in pictures of size × size) and zenith (half as large)."""
+    def render(surfaces: Surfaces, lights: Lights, *, size: int, fine: bool = True) -> ShadowMaps:
+        """Look at the casters near the people from sun and zenith.
+
+        Args:
+            surfaces: everything modelled.
+            lights: of the shots.
+            size: of the sun's picture; the zenith's is a third of it.
+            fine: draw people's triangles for the sun; else their vertices, in a picture half as large.
+        """
         shines = lights.sun_irradiance.amax(-1) > 0
         ball = _caster_ball(surfaces, len(lights.sun_direction))
-        sun = _light_view(torch.nn.functional.normalize(lights.sun_direction.float(), dim=-1), *ball, size)
+        size_of_sun = size if fine else size // 2
+        sun = _light_view(torch.nn.functional.normalize(lights.sun_direction.float(), dim=-1), *ball, size_of_sun)
         # A zenith exactly above would leave the camera's own upright undefined.
         above = lights.sun_direction.new_tensor([0.002, 1.0, 0.001]).float().expand_as(lights.sun_direction)
         zenith = _light_view(above, *ball, size // 3)
-        depth = _seen_from_above(surfaces, zenith).nan_to_num(nan=0.0)
+        everywhere = torch.ones_like(shines)
+        depth = _points_seen(surfaces, zenith, everywhere).nan_to_num(nan=0.0)
         covered = (depth > 0).float()
         share, total = _blur(torch.stack([covered, depth], 1), _SKY_DISC_M / zenith.texel_m).unbind(1)
         return ShadowMaps(
             sun=sun,
-            sun_depth_m=_seen_by_suns(surfaces, sun, shines).view(-1),
+            sun_depth_m=(_faces_seen if fine else _points_seen)(surfaces, sun, shines).reshape(-1),
+            bias_texels=2.5 if fine else 3.0,
             shines=shines,
             softness_m=lights.sun_radius.clamp(0, 0.5).tan() * _PENUMBRA_REACH_M,
             zenith=zenith,
@@ -113,7 +126,7 @@ class ShadowMaps:
         texel = self.sun.texel_m
         u, v, depth = self.sun.place(points, shot)
         spread = (1.0 + self.softness_m / texel).index_select(0, shot)
-        limit = depth - (2.5 * texel + 0.008).index_select(0, shot)
+        limit = depth - (self.bias_texels * texel + 0.008).index_select(0, shot)
         lit = torch.zeros_like(depth)
         for du, dv in _disc(_SUN_TAPS):
             seen = self.sun_depth_m.index_select(0, self.sun.index(shot, u + du * spread, v + dv * spread))
@@ -134,13 +147,18 @@ def transform(
     points: Float[Tensor, "P 3"], to_from: Float[Tensor, "S 3 4"], row: Int64[Tensor, "P"] | Int64[Tensor, "1"]
 ) -> Float[Tensor, "P 3"]:
     """Move every point by the rigid motion of its row; one row alone moves all."""
-    x, y, z = points.unbind(-1)
-    planes = to_from.reshape(-1, 12).T
-    columns = []
-    for i in range(3):
-        a, b, c, d = (planes[4 * i + k].index_select(0, row) for k in range(4))
-        columns.append((x * a).add_(y * b).add_(z * c).add_(d))
-    return torch.stack(columns, dim=-1)
+    if len(row) == 1:
+        one = to_from.index_select(0, row)[0]
+        return torch.addmm(one[:, 3], points, one[:, :3].T)
+    # In parts that stay in a CPU's cache.
+    size = len(points) if points.is_cuda else _POINTS_AT_ONCE
+    moved = torch.empty_like(points)
+    table = to_from.reshape(-1, 12)
+    for start in range(0, len(points), max(1, size)):
+        part = slice(start, start + size)
+        motion = table.index_select(0, row[part]).view(-1, 3, 4)
+        moved[part] = torch.baddbmm(motion[:, :, 3:], motion[:, :, :3], points[part][:, :, None]).squeeze(-1)
+    return moved
 
 
 def _caster_ball(surfaces: Surfaces, n_shots: int) -> tuple[Float[Tensor, "S 3"], Float[Tensor, "S"]]:
@@ -190,19 +208,36 @@ def _look(surfaces: Surfaces, view: _LightView, faces: Int64[Tensor, "F"]) -> Fl
     return seen.depth_m
 
 
-def _seen_by_suns(surfaces: Surfaces, view: _LightView, shines: Bool[Tensor, "S"]) -> Float[Tensor, "S n n"]:
+def _faces_seen(surfaces: Surfaces, view: _LightView, wanted: Bool[Tensor, "S"]) -> Float[Tensor, "S n n"]:
+    """Depth of all casters, drawn, in the shots where it is wanted."""
     shot = surfaces.shot_of_vertex.index_select(0, surfaces.faces[:, 0])
-    return _look(surfaces, view, (surfaces.casts_shadow & shines[shot]).nonzero().squeeze(1))
+    return _look(surfaces, view, (surfaces.casts_shadow & wanted[shot]).nonzero().squeeze(1))
 
 
-def _seen_from_above(surfaces: Surfaces, view: _LightView) -> Float[Tensor, "S n n"]:
-    """Depth of the casters from the zenith; bodies, whose vertices lie closer than the map's texels, as points."""
-    depth = _look(surfaces, view, (surfaces.casts_shadow & (surfaces.owner < 0)).nonzero().squeeze(1))
-    corner = surfaces.faces[:, 0].index_select(0, (surfaces.casts_shadow & (surfaces.owner >= 0)).nonzero().squeeze(1))
-    shot = surfaces.shot_of_vertex.index_select(0, corner)
-    u, v, z = view.place(surfaces.vertices_m.index_select(0, corner), shot)
-    flat = depth.view(-1).nan_to_num(nan=torch.inf).scatter_reduce_(0, view.index(shot, u, v), z, "amin")
-    return torch.where(torch.isfinite(flat), flat, torch.nan).view_as(depth)
+def _points_seen(surfaces: Surfaces, view: _LightView, wanted: Bool[Tensor, "S"]) -> Float[Tensor, "S n n"]:
+    """The same, with people as points: their vertices lie about as close as the map's texels."""
+    shot = surfaces.shot_of_vertex.index_select(0, surfaces.faces[:, 0])
+    casts = surfaces.casts_shadow & wanted[shot]
+    things = (casts & (surfaces.owner < 0)).nonzero().squeeze(1)
+    size, shots = view.size, len(wanted)
+    if len(things):
+        depth = _look(surfaces, view, things).reshape(-1).nan_to_num(nan=torch.inf)
+    else:
+        depth = torch.full((shots * size * size,), torch.inf, device=shot.device)
+    people = (casts & (surfaces.owner >= 0)).nonzero().squeeze(1)
+    corner = surfaces.faces[:, 0].index_select(0, people)
+    of_corner = shot.index_select(0, people)
+    u, v, z = view.place(surfaces.vertices_m.index_select(0, corner), of_corner)
+    inside = ((u >= 0) & (u < size) & (v >= 0) & (v < size)).nonzero().squeeze(1)
+    index = view.index(of_corner, u, v).index_select(0, inside)
+    depth.scatter_reduce_(0, index, z.index_select(0, inside), "amin")
+    depth = depth.view(shots, size, size)
+    # Gaps between points close where there is something on both sides.
+    for axis in (1, 2):
+        before, after = depth.roll(1, axis), depth.roll(-1, axis)
+        between = torch.isinf(depth) & torch.isfinite(before) & torch.isfinite(after)
+        depth = torch.where(between, torch.maximum(before, after), depth)
+    return torch.where(torch.isfinite(depth), depth, torch.nan)
 
 
 def _blur(maps: Float[Tensor, "S C n n"], radius_px: Float[Tensor, "S"]) -> Float[Tensor, "S C n n"]:

@@ -80,7 +80,7 @@ class SetStatistics:
         add["visible_share"].extend(people.visible_share[seen].tolist())
         add["outside_share"].extend((people.visibility[seen] == OUTSIDE).mean(axis=1).tolist())
         add["root_tilt_deg"].extend(root_tilt_deg(people.pose[seen, 0], up).tolist())
-        self._counts["environment"][shot.environment] += 1
+        self._counts["environment"][shot.environment.split("+")[0]] += 1
         for person in np.flatnonzero(seen):
             self._counts["support"][people.support[person]] += 1
             self._counts["pose_source"][_family(people.pose_source[person])] += 1

@@ -195,8 +195,8 @@ def _work(connection: Any, packed: bytes) -> None:
 
 
 def _return_memory(done: int) -> None:
-    # Tensors of ever other sizes leave glibc's heap full of holes: measured, a process that needs 600 MB holds 960 after
-    # two minutes and more later. Now and then it is told to give them back; each time costs some milliseconds.
+    # Tensors of ever other sizes leave the heap full of holes: a process that needs 600 MB was seen to hold 960 after
+    # two minutes. Now and then it is told to give them back; that costs some milliseconds.
     if done % _TRIM_EVERY == _TRIM_EVERY - 1 and sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)

@@ -67,6 +67,8 @@ class TexturePool:
         texture: Int64[Tensor, "P"],
         uv: Float[Tensor, "P 2"],
         texels_per_pixel: Float[Tensor, "P"] | None = None,
+        *,
+        blend: bool = True,
     ) -> Float[Tensor, "P 4"]:
         """RGBA in [0, 1] (sRGB) at texture coordinates (origin bottom left, repeating).
 
@@ -74,6 +76,7 @@ class TexturePool:
             texture: numbers of textures, none negative.
             uv: coordinates; the whole part is dropped.
             texels_per_pixel: how many texels of the largest level a pixel spans; the largest level if left out.
+            blend: the four nearest texels, or take the nearest.
         """
         if self._frozen is None:
             self.freeze(uv.device)
@@ -85,6 +88,12 @@ class TexturePool:
             level = texels_per_pixel.clamp(min=1).log2().round_().clamp_(max=_MAX_LEVELS - 1).long()
             row = row + level
         start, width, height = rows.index_select(0, row).unbind(-1)
+        if not blend:
+            column = ((uv[:, 0] - uv[:, 0].floor()) * width).long()
+            line = ((1 - (uv[:, 1] - uv[:, 1].floor())) * height).long()
+            return (
+                _unpack(words, start + torch.minimum(line, height - 1) * width + torch.minimum(column, width - 1)) / 255
+            )
         u = (uv[:, 0] - uv[:, 0].floor()) * width - 0.5
         v = (1 - (uv[:, 1] - uv[:, 1].floor())) * height - 0.5
         column, line = u.floor(), v.floor()

@@ -22,7 +22,7 @@ from metrichmsr.synthetic.shots import NOBODY, OCCLUDED, OUTSIDE, VISIBLE, Shot,
 from metrichmsr.synthetic.surfaces import GROUND, Surfaces
 
 _NEAR_M = 0.05
-_ALONE_PX = 72
+_ALONE_PX = 56
 """Resolution at which a person alone is drawn to see how much of them is hidden."""
 _FAR_OUTSIDE = 3.0
 """Amodal boxes of people who reach past the camera are cut at this many picture sizes beyond the picture."""
@@ -234,17 +234,17 @@ def _visible_share(
     of_people = of_people[view[surfaces.owner[of_people]] >= 0]
     faces = surfaces.faces.index_select(0, of_people)
     view_of_face = view[surfaces.owner[of_people]]
-    used, corners = faces.unique(return_inverse=True)
-    view_of_vertex = torch.empty_like(used).scatter_(0, corners.view(-1), view_of_face.repeat_interleave(3))
+    # Every vertex is of one owner's faces; those of nobody doubtful are in no picture.
+    view_of_vertex = torch.zeros_like(surfaces.shot_of_vertex)
+    view_of_vertex.scatter_(0, faces.view(-1), view_of_face.repeat_interleave(3))
     size = (high - low)[doubtful]
     scale = _ALONE_PX / size
     crop = torch.zeros(len(doubtful), 3, 3, device=device)
     crop[:, 0, 0], crop[:, 1, 1], crop[:, 2, 2] = scale[:, 0], scale[:, 1], 1
     crop[:, :2, 2] = -low[doubtful] * scale
-    shot = surfaces.shot_of_vertex.index_select(0, used)
     alone = see(
-        transform(surfaces.vertices_m.index_select(0, used), motion, shot),
-        corners,
+        transform(surfaces.vertices_m, motion, surfaces.shot_of_vertex),
+        faces,
         crop.double() @ pictures.K.double()[crowd.shot[doubtful]],
         view_of_vertex=view_of_vertex,
         view_of_face=view_of_face,
