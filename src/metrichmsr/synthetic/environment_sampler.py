@@ -28,6 +28,7 @@ from metrichmsr.synthetic.textures import TexturePool
 
 _GROUND_M = 12.0
 _CATCHER = -2
+_ROOM_REACH_M = 7.0
 _PANORAMA_PX = 1024
 
 
@@ -165,7 +166,9 @@ class EnvironmentSampler:
         quads, placed = Quads(), list[Placed]()
         for shot in range(shots):
             own = np.random.default_rng((seed, shot))
-            inside = detail == "scene" and own.random() < self.settings.room
+            # From far away a room would be seen as a doll's house.
+            near = people.distance(shot) < _ROOM_REACH_M
+            inside = detail == "scene" and own.random() < self.settings.room and near
             street = detail == "scene" and not inside and own.random() < self.settings.street / (1 - self.settings.room)
             if inside:
                 names[shot] += build_room(quads, placed, shot, people, self._style, self._indoor, own)

@@ -156,13 +156,14 @@ class Catalogue:
         self.carried = carried
         self.settings = settings
 
-    def draw(self, years: float, female: float, u: np.random.Generator) -> Outfit:
+    def draw(self, years: float, female: float, u: np.random.Generator, *, coats: bool = True) -> Outfit:
         """Dress somebody.
 
         Args:
             years: age.
             female: Anny's gender, 0 man to 1 woman.
             u: a generator of one's own.
+            coats: whether a coat will do, which hangs well only on those who stand.
         """
         settings, outfit = self.settings, Outfit()
         woman = bool(u.random() < female) if 0.15 < female < 0.85 else female > 0.5
@@ -171,7 +172,7 @@ class Catalogue:
         hat = garments and years > 2 and self.worn.get("hat") and u.random() < settings.hat
         self._hair(outfit, years, woman, bool(hat), u)
         if garments and years >= 1:
-            self._garments(outfit, years, woman, u)
+            self._garments(outfit, years, woman, coats, u)
         else:
             self._paint(outfit, years, u)
         if hat:
@@ -219,7 +220,7 @@ class Catalogue:
             outfit.region_tint[region] = tint
             outfit.puff_m[region] = u.uniform(0.004, 0.02 if region == SCALP else 0.012)
 
-    def _garments(self, outfit: Outfit, years: float, woman: bool, u: np.random.Generator) -> None:
+    def _garments(self, outfit: Outfit, years: float, woman: bool, coats: bool, u: np.random.Generator) -> None:
         settings, draw = self.settings, u.random()
         little = years > 4 and u.random() < settings.little
         if woman and little:
@@ -240,8 +241,8 @@ class Catalogue:
                 outfit.puff_m[region] = u.uniform(0.004, 0.015)
         else:
             self._add(outfit, "suit_f" if woman else "suit_m", u)
-        if not little and years > 12 and self.worn.get("coat") and u.random() < settings.coat:
-            self._add(outfit, "coat", u, loose=(1.2, 1.6))
+        if coats and not little and years > 12 and self.worn.get("coat") and u.random() < settings.coat:
+            self._add(outfit, "coat", u, loose=(1.0, 1.3))
         if u.random() >= settings.barefoot * (4 if little else 1):
             self._add(outfit, "shoes", u, loose=(1.0, 1.1))
 

@@ -49,6 +49,10 @@ class People:
         """Around everybody."""
         return self.low[shot].min(0).astype(np.float64), self.high[shot].max(0).astype(np.float64)
 
+    def distance(self, shot: int) -> float:
+        """Of the camera from the subject, level."""
+        return float(np.hypot(*(self.eye[shot] - self.middle(shot))[[0, 2]]))
+
     def away(self, shot: int) -> Float[np.ndarray, "3"]:
         """Level direction from the camera past the subject."""
         away = self.middle(shot) - self.eye[shot]
@@ -132,8 +136,7 @@ def build_room(
     """Floor, four walls and a ceiling around everybody and, where it is not far, the camera; furniture; pictures."""
     low, high = people.bounds(shot)
     eye = people.eye[shot]
-    if np.hypot(*(eye - people.middle(shot))[[0, 2]]) < 7:
-        low, high = np.minimum(low, eye - 0.4), np.maximum(high, eye + 0.4)
+    low, high = np.minimum(low, eye - 0.4), np.maximum(high, eye + 0.4)
     more = 0.25 + u.exponential(0.9, 4)
     x0, x1, z0, z1 = low[0] - more[0], high[0] + more[1], low[2] - more[2], high[2] + more[3]
     height = max(float(u.uniform(2.3, 3.2)), high[1] + 0.1)

@@ -124,7 +124,9 @@ class Wardrobe:
         shape = crowd.shape.cpu()
         years = age_years(shape[:, AGE]).tolist()
         outfits = [
-            self.catalogue.draw(age, float(female), np.random.default_rng((seed, i)))
+            self.catalogue.draw(
+                age, float(female), np.random.default_rng((seed, i)), coats=crowd.support[i] == "ground"
+            )
             for i, (age, female) in enumerate(zip(years, shape[:, GENDER], strict=True))
         ]
         skinning = body.skinning(crowd.pose, crowd.shape, crowd.translation_m)
