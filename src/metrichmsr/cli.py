@@ -58,15 +58,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def parse(kind: type[Args], argv: Sequence[str], verb: str) -> Args:
-    """Fill a dataclass of options from the command line; prints help or the mistake, and exits, where that is due."""
+def parse(kind: type[Args], argv: Sequence[str], verb: str, *, prefixes: bool = False) -> Args:
+    """Fill a dataclass of options from the command line; prints help or the mistake, and exits, where that is due.
+
+    ``prefixes`` names options of nested records after them (``--config.losses.pose``).
+    """
     import tyro
 
     return tyro.cli(
         kind,
         prog=f"metrichmsr {verb}",
         args=argv,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+        config=(
+            *(() if prefixes else (tyro.conf.OmitArgPrefixes,)),
+            tyro.conf.FlagCreatePairsOff,
+            tyro.conf.DisallowNone,
+        ),
     )
 
 
@@ -109,6 +116,16 @@ def _evaluate(argv: list[str]) -> int:
     return main_evaluate_real(parse(EvaluateRealOptions, argv[1:], "evaluate real"))
 
 
+def _train(argv: list[str]) -> int:
+    if not argv or argv[0] not in ("samples", "hmr"):
+        raise UsageError("train what? There is samples (make training samples) and hmr (train the network on them)")
+    from metrichmsr.cli_train import SampleArgs, TrainHmrArgs, make_samples, train_hmr
+
+    if argv[0] == "samples":
+        return make_samples(parse(SampleArgs, argv[1:], "train samples"))
+    return train_hmr(parse(TrainHmrArgs, argv[1:], "train hmr", prefixes=True))
+
+
 def _doctor(argv: list[str]) -> int:
     args = parse(DoctorArgs, argv, "doctor")
     from metrichmsr.doctor import as_json, as_text, examine, is_fit
@@ -143,6 +160,7 @@ class _Verb:
 
 _VERBS = {
     "recover": _Verb(_recover, "people of photos and videos as meshes, heights and positions in metres"),
+    "train": _Verb(_train, "the network: training samples from synthetic people, and training on them"),
     "synth": _Verb(_synth, "synthetic people with exact truth: training sets, the SynFocal benchmark"),
     "evaluate": _Verb(_evaluate, "measure the recovery on real photos with ground truth"),
     "doctor": _Verb(_doctor, "what is installed, found and missing"),

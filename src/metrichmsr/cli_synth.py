@@ -272,10 +272,9 @@ class _Run:
 
 
 def _source(args: SynthArgs) -> Source:
-    from metrichmsr.synthetic.writer import Source, twin_settings
+    from metrichmsr.synthetic.writer import Source
 
-    settings = twin_settings() if args.what.kind == "twins" else None
-    return Source(args.assets, split=args.what.split, device=args.shards.device, settings=settings)
+    return Source(args.assets, split=args.what.split, device=args.shards.device)
 
 
 def _fetch(folder: Path, stream: TextIO) -> int:

@@ -84,4 +84,5 @@ def test_holes_show_what_is_behind() -> None:
         return x < 0
 
     depth = draw(QUAD, cutout=cutout, accept=left_half)
-    assert (depth[:, :24] == 1).all() and (depth[:, 24:] == 2).all()
+    assert (depth[:, :24] == 1).all()
+    assert (depth[:, 24:] == 2).all()

@@ -26,9 +26,9 @@ from metrichmsr.bodies.phenotype_grid import Axis, corner_weights
 
 GENDER, AGE, MUSCLE, WEIGHT, HEIGHT, PROPORTIONS = range(6)
 
-# Anny's age parameter and years.
-_AGE = (-1 / 3, 0.0, 0.05, 0.215, 0.415, 0.62, 2 / 3, 0.70, 1.0)
-_YEARS = (0.0, 0.5, 1.0, 4.0, 11.0, 16.0, 18.0, 25.0, 90.0)
+# Anny's age parameter and years, between which both are interpolated.
+AGE_KNOTS = (-1 / 3, 0.0, 0.05, 0.215, 0.415, 0.62, 2 / 3, 0.70, 1.0)
+YEARS_KNOTS = (0.0, 0.5, 1.0, 4.0, 11.0, 16.0, 18.0, 25.0, 90.0)
 
 # Years; median stature of boys/men and girls/women (cm); its standard deviation as a share of it.
 _GROWTH = (
@@ -87,7 +87,7 @@ class ShapePrior(nn.Module):
         self._grid = grid
         self.register_buffer("stature_m", stature_m, persistent=False)
         growth = np.array(_GROWTH)
-        years = np.interp(np.linspace(-1 / 3, 1, _KNOTS), _AGE, _YEARS)
+        years = np.interp(np.linspace(-1 / 3, 1, _KNOTS), AGE_KNOTS, YEARS_KNOTS)
         columns = [np.interp(years, growth[:, 0], growth[:, i]) * (0.01 if i < 3 else 1) for i in (1, 2, 3)]
         self.register_buffer("_table", torch.tensor(np.stack(columns), dtype=torch.float32), persistent=False)
         self.register_buffer("_mixture", torch.tensor(_AGE_MIXTURE, dtype=torch.float32).T, persistent=False)

@@ -26,7 +26,7 @@ from metrichmsr.datasets.shards import ShardIndex
 from metrichmsr.errors import InputError, UsageError
 from metrichmsr.synthetic.shots import Shot
 from metrichmsr.synthetic.splits import Split
-from metrichmsr.synthetic.writer import TWIN_FOVS_DEG, SetPlan, Source, stream_shots, twin_settings, write_set
+from metrichmsr.synthetic.writer import TWIN_FOVS_DEG, SetPlan, Source, stream_shots, write_set
 
 BenchmarkName = Literal["test", "validation"]
 Variant = Literal["synfocal", "synfocal-plain"]
@@ -58,7 +58,7 @@ class Benchmark:
 
     def source(self, assets: Path | None, *, device: str = "cpu") -> Source:
         """The generator that makes it."""
-        return Source(assets, split=self.split, device=device, settings=twin_settings(self.fovs_deg))
+        return Source(assets, split=self.split, device=device)
 
 
 BENCHMARKS: Mapping[BenchmarkName, Benchmark] = {

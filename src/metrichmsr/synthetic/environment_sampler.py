@@ -36,8 +36,10 @@ _PANORAMA_PX = 1024
 class EnvironmentSettings:
     """How likely surroundings are."""
 
-    panorama: float = 0.55
-    """Share of far backgrounds that are panoramas with their own light, where there are any; the rest is flat."""
+    panorama: float = 0.8
+    """Share of far backgrounds that are panoramas, where there are any; the rest is flat."""
+    own_light: float = 0.8
+    """Share of panoramas that light the people as well; in front of the others light is drawn."""
     room: float = 0.45
     """Share of scenes in a room…"""
     street: float = 0.2
@@ -105,11 +107,8 @@ class EnvironmentSampler:
                 picture = assets.read_picture(path) if path.stem in radiance else None
                 if picture is not None:
                     panoramas[path.stem] = far.add(picture[..., :3])
-            # A view of a held-out panorama must not come in through the other door.
-            crops = sorted((root / "crops").glob("*.webp"))
-            kept = of_split(crops, [path.stem.rsplit("_", 1)[0] for path in crops], split)
             photos = sorted((root / "photos").glob("*.webp"))
-            for path in [*kept, *of_split(photos, [path.stem for path in photos], split)]:
+            for path in of_split(photos, [path.stem for path in photos], split):
                 picture = assets.read_picture(path)
                 if picture is not None:
                     flats[path.stem] = far.add(picture[..., :3])
@@ -164,6 +163,11 @@ class EnvironmentSampler:
         names: list[list[str]] = [[] for _ in range(shots)]
         backgrounds, lights = self._far_and_light(cameras, generator, u, names, coarse=detail == "crop")
         quads, placed = Quads(), list[Placed]()
+        resting = {
+            shot
+            for shot, support in zip(crowd.shot.tolist(), crowd.support, strict=True)
+            if support in ("seat", "lying")
+        }
         for shot in range(shots):
             own = np.random.default_rng((seed, shot))
             # From far away a room would be seen as a doll's house.
@@ -175,7 +179,7 @@ class EnvironmentSampler:
             elif street:
                 names[shot] += build_street(quads, placed, shot, people, self._style, self._outdoor, own)
             else:
-                self._open(quads, placed, shot, people, names[shot], own, detail)
+                self._open(quads, placed, shot, people, names[shot], own, detail, needs_ground=shot in resting)
         build_seats(quads, rests, crowd.shot, self._style, seed)
         parts = [quads.surfaces(self._device)] if len(quads) else []
         parts += [place_props(placed, self._device)] if placed else []
@@ -251,7 +255,7 @@ class EnvironmentSampler:
         lights = drawn_lights(shots, generator, device)
         if self._maps is not None:
             of_maps = self._maps.lights(torch.from_numpy(which), torch.from_numpy(yaw).float(), generator, device)
-            chosen = is_panorama.to(device)
+            chosen = (is_panorama & (torch.rand(shots, generator=generator) < self.settings.own_light)).to(device)
             lights = Lights(
                 irradiance_sh=torch.where(chosen[:, None, None], of_maps.irradiance_sh, lights.irradiance_sh),
                 sun_direction=torch.where(chosen[:, None], of_maps.sun_direction, lights.sun_direction),
@@ -269,10 +273,13 @@ class EnvironmentSampler:
         names: list[str],
         u: np.random.Generator,
         detail: str,
+        *,
+        needs_ground: bool,
     ) -> None:
         """Open ground, with a wall or a thing here and there."""
         settings, style = self.settings, self._style
-        if detail == "crop" and u.random() >= settings.crop_ground:
+        # Who sits or lies does so on something that stands somewhere.
+        if detail == "crop" and not needs_ground and u.random() >= settings.crop_ground:
             return
         middle = people.middle(shot)
         reach = np.array([_GROUND_M, 0, 0]), np.array([0, 0, -_GROUND_M])

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody
+from metrichmsr.errors import UsageError
 from metrichmsr.geometry import crop_from_image_matrix, pixel_centers
 from metrichmsr.synthetic.assets import AssetFolder
 from metrichmsr.synthetic.camera_sampler import CameraSampler, CameraSettings, padded_rows
@@ -211,13 +212,14 @@ class SynFocal:
         """
         count, size = len(fovs_deg), self.settings.crop_px
         wanted = torch.tensor(list(fovs_deg), dtype=torch.float32)
+        sampler = CameraSampler(CameraSettings.for_twins(tuple(fovs_deg)))
         for attempt in range(_TWIN_TRIES):
             generator = self._generator(f"twins{attempt}", seed)
             with self._timed("people"):
                 crowd = self._crowds.sample(1, generator, people=self.settings.crop_people)
                 points = self._crowds.points(crowd)
             with self._timed("cameras"):
-                one = self._cameras.sample(crowd, points, generator)
+                one = sampler.sample(crowd, points, generator)
                 cameras = twins(one, crowd.translation_m[:1], wanted)
                 everybody = points.flatten(0, 1)[None].expand(count, -1, -1)
                 if not bool(twins_possible(cameras, everybody).all()):
@@ -234,7 +236,7 @@ class SynFocal:
                 view = _View(cameras.only(k), crop[k : k + 1], size, size, "crop")
                 shots += self._shoot(set_, view, generator, [f"twin_{seed}_{k}"])
             return shots
-        raise RuntimeError(f"seed {seed}: no camera that has twins at {tuple(fovs_deg)} degrees in {_TWIN_TRIES} tries")
+        raise UsageError(f"seed {seed}: no camera has twins at {tuple(fovs_deg)} degrees; take a smaller range")
 
     def _set(
         self, crowd: Crowd, points: Float[Tensor, "P N 3"], cameras: Cameras, generator: torch.Generator, kind: Kind

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from metrichmsr.bodies.shape_prior import _AGE, _YEARS, AGE, GENDER, HEIGHT, MUSCLE, WEIGHT, ShapePrior
+from metrichmsr.bodies.shape_prior import AGE, AGE_KNOTS, GENDER, HEIGHT, MUSCLE, WEIGHT, YEARS_KNOTS, ShapePrior
 
-_YEARS_GRID = torch.tensor(_YEARS)
-_AGE_GRID = torch.tensor(_AGE)
+_YEARS_GRID = torch.tensor(YEARS_KNOTS)
+_AGE_GRID = torch.tensor(AGE_KNOTS)
 
 
 @dataclass(frozen=True)

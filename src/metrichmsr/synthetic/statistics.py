@@ -121,9 +121,9 @@ def root_tilt_deg(root: Float[np.ndarray, "P 3"], up: Float[np.ndarray, "3"]) ->
 def age_years(age: Float[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:
     """Years of Anny's age parameter."""
     # Late: that module needs torch.
-    from metrichmsr.bodies.shape_prior import _AGE, _YEARS
+    from metrichmsr.bodies.shape_prior import AGE_KNOTS, YEARS_KNOTS
 
-    return np.interp(age, _AGE, _YEARS)
+    return np.interp(age, AGE_KNOTS, YEARS_KNOTS)
 
 
 def write_statistics(summary: Mapping[str, Any], folder: Path) -> None:

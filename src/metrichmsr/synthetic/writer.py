@@ -186,14 +186,6 @@ class SetPlan:
         }
 
 
-def twin_settings(fovs_deg: tuple[float, ...] = TWIN_FOVS_DEG) -> SynthSettings:
-    """The generator's defaults, but cameras that have twins at all of these fields of view."""
-    from metrichmsr.synthetic.camera_sampler import CameraSettings
-    from metrichmsr.synthetic.generator import SynthSettings
-
-    return SynthSettings(cameras=CameraSettings.for_twins(fovs_deg))
-
-
 def assets_fingerprint(folder: Path) -> str:
     """SHA-256 over names and sizes of the asset files: tells one collection of assets from another, quickly.
 
