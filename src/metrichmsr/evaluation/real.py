@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from metrichmsr import datasets
 from metrichmsr.errors import InputError, UsageError
@@ -59,6 +60,12 @@ class EvaluateRealOptions:
     """Names of the sets to evaluate (their folders' names); all that are there where left out."""
     max_frames: int | None = None
     """At most so many pictures of each set, evenly spread."""
+    method: Literal["network", "fit"] = "fit"
+    """How bodies are found: see metrichmsr recover --help."""
+    checkpoint: Path | None = None
+    """Network to use instead of the shipped one."""
+    refine: bool = False
+    """Polish the network's answer."""
     pictures: int = 0
     """Write a contact sheet of so many worst cases per set (worst_<set>.png)."""
     quiet: bool = False
@@ -123,14 +130,15 @@ def evaluate_real(
 
 
 def main_evaluate_real(options: EvaluateRealOptions) -> int:
-    """Run the default recovery over the real sets and write the report; returns the exit status.
+    """Run the recovery over the real sets and write the report; returns the exit status.
 
     1 where the method gave up on some pictures (each is named in the report), else 0.
     """
     from metrichmsr.evaluation.blazepose_world import BlazePoseWorld
-    from metrichmsr.recover import Recoverer
+    from metrichmsr.recover import Recoverer, RecoverOptions
 
-    recoverer = Recoverer()
+    method = RecoverOptions(method=options.method, checkpoint=options.checkpoint, refine=options.refine)
+    recoverer = Recoverer(method)
     versions: dict[str, str] = {}
 
     def predict(image, camera, /):

@@ -68,7 +68,7 @@ class SynthSettings:
     """Long side of full pictures; they are rendered at the size of their camera, scaled to this."""
     share_alike: bool = False
     fine: float = 0.2
-    """Share of batches of crops that are anti-aliased finely; the rest coarsely, as small pictures hardly show."""
+    """Share of scenes and batches of crops that are anti-aliased finely, as focal twins always are."""
     """Whether poses under CC BY-SA may be used (HDM05)."""
 
 
@@ -196,8 +196,9 @@ class SynFocal:
             cameras = _resized(self._cameras.sample(crowd, points, generator), self.settings.scene_px)
         height, width = int(cameras.height[0]), int(cameras.width[0])
         whole = torch.eye(3, device=self._device)[None]
+        fine = bool(torch.rand((), generator=generator) < self.settings.fine)
         set_ = self._set(crowd, points, cameras, generator, "scene")
-        return self._shoot(set_, _View(cameras, whole, height, width, "scene"), generator, [f"scene_{seed}"])[0]
+        return self._shoot(set_, _View(cameras, whole, height, width, "scene", fine), generator, [f"scene_{seed}"])[0]
 
     @torch.no_grad()
     def twins(self, seed: int, *, fovs_deg: Sequence[float]) -> list[Shot]:

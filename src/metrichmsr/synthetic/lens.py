@@ -16,6 +16,7 @@ from torch import Tensor
 from metrichmsr.synthetic.jpeg import jpeg
 
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
+_SHOTS_AT_ONCE = 2
 _BLUR_REACH = 4.0
 """Gaussian blurs are cut at so many sigmas."""
 
@@ -80,10 +81,40 @@ class LensEffects:
             kind: a crop or a whole picture.
             source_px: how many pixels of the full picture a picture's width held; softer where that is fewer.
         """
-        settings, shots, device = self.settings, len(linear_rgb), linear_rgb.device
+        shots = len(linear_rgb)
         u = torch.rand(24, shots, generator=generator)
         normal = torch.randn(12, shots, generator=generator).clamp_(-2.5, 2.5)
-        noise_seed = int(torch.randint(2**31, (1,), generator=generator))
+        noise_seed = int(torch.randint(2**31 - shots - 1, (1,), generator=generator))
+        # Few at a time: on a CPU what is done to them one after the other stays in the cache.
+        size = shots if linear_rgb.is_cuda else _SHOTS_AT_ONCE
+        pictures, settings = [], list[dict[str, float | str]]()
+        for start in range(0, shots, max(1, size)):
+            part = slice(start, start + size)
+            picture, drawn = self._photograph(
+                linear_rgb[part],
+                u[:, part],
+                normal[:, part],
+                noise_seed + start,
+                None if depth_m is None else depth_m[part],
+                kind,
+                None if source_px is None else source_px[part],
+            )
+            pictures.append(picture)
+            settings += drawn
+        return torch.cat(pictures), settings
+
+    def _photograph(
+        self,
+        linear_rgb: Float[Tensor, "S H W 3"],
+        u: Float[Tensor, "24 S"],
+        normal: Float[Tensor, "12 S"],
+        noise_seed: int,
+        depth_m: Float[Tensor, "S H W"] | None,
+        kind: str,
+        source_px: Float[Tensor, "S"] | None,
+    ) -> tuple[UInt8[Tensor, "S H W 3"], list[dict[str, float | str]]]:
+        """What :meth:`apply` does, with everything drawn."""
+        settings, shots, device = self.settings, len(linear_rgb), linear_rgb.device
         width = linear_rgb.shape[2]
         scale = width / 256 if kind == "scene" else 1.0
 

@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from metrichmsr.bodies.protocol import BodyOutput
-from metrichmsr.rendering import see
 from metrichmsr.structures import BLAZEPOSE33, COCO17
 from metrichmsr.synthetic.cameras import Cameras
 from metrichmsr.synthetic.crowd import Crowd
@@ -22,8 +21,8 @@ from metrichmsr.synthetic.shots import NOBODY, OCCLUDED, OUTSIDE, VISIBLE, Shot,
 from metrichmsr.synthetic.surfaces import GROUND, Surfaces
 
 _NEAR_M = 0.05
-_ALONE_PX = 56
-"""Resolution at which a person alone is drawn to see how much of them is hidden."""
+_GRID = 48
+"""Cells across a person's box, by which it is estimated how large they would be if nothing hid them."""
 _FAR_OUTSIDE = 3.0
 """Amodal boxes of people who reach past the camera are cut at this many picture sizes beyond the picture."""
 
@@ -216,7 +215,7 @@ def _visible_share(
 ) -> Float[Tensor, "P"]:
     """Pixels seen of those there would be if nothing else were there and the picture had no edge.
 
-    Only people who may be hidden or cut off are drawn again, alone and small.
+    Estimated, to a few hundredths, for people who may be hidden or cut off; 1 for all others.
     """
     device = owner.device
     low, high = amodal[:, :2], amodal[:, 2:]
@@ -224,34 +223,29 @@ def _visible_share(
     cut = ((low < full_low[crowd.shot]) | (high > full_high[crowd.shot])).any(-1)
     cut |= (vertices[..., 2] < _NEAR_M).any(-1)
     hidden = _others_in_front(owner, depth, crowd, vertices, amodal)
-    doubtful = ((cut | hidden) & ((high - low) > 0.5).all(-1)).nonzero().squeeze(1)
+    doubtful = ((cut | hidden) & (seen_px > 0) & ((high - low) > 0.5).all(-1)).nonzero().squeeze(1)
     share = torch.where((seen_px > 0) | ~(cut | hidden), 1.0, 0.0)
     if not len(doubtful):
         return share
     view = torch.full((len(crowd),), -1, device=device)
     view[doubtful] = torch.arange(len(doubtful), device=device)
     of_people = (surfaces.owner >= 0).nonzero().squeeze(1)
-    of_people = of_people[view[surfaces.owner[of_people]] >= 0]
-    faces = surfaces.faces.index_select(0, of_people)
-    view_of_face = view[surfaces.owner[of_people]]
-    # Every vertex is of one owner's faces; those of nobody doubtful are in no picture.
-    view_of_vertex = torch.zeros_like(surfaces.shot_of_vertex)
-    view_of_vertex.scatter_(0, faces.view(-1), view_of_face.repeat_interleave(3))
-    size = (high - low)[doubtful]
-    scale = _ALONE_PX / size
-    crop = torch.zeros(len(doubtful), 3, 3, device=device)
-    crop[:, 0, 0], crop[:, 1, 1], crop[:, 2, 2] = scale[:, 0], scale[:, 1], 1
-    crop[:, :2, 2] = -low[doubtful] * scale
-    alone = see(
-        transform(surfaces.vertices_m, motion, surfaces.shot_of_vertex),
-        faces,
-        crop.double() @ pictures.K.double()[crowd.shot[doubtful]],
-        view_of_vertex=view_of_vertex,
-        view_of_face=view_of_face,
-        height=_ALONE_PX,
-        width=_ALONE_PX,
-    )
-    area = (alone.face_id >= 0).sum((1, 2)) / scale.prod(-1)
+    picture = view[surfaces.owner[of_people]]
+    of_people, picture = of_people[picture >= 0], picture[picture >= 0]
+    # People alone, as the cells of a small grid over their box that hold a vertex; of cells at the rim, half counts.
+    corner = surfaces.faces[:, 0].index_select(0, of_people)
+    shot = surfaces.shot_of_vertex.index_select(0, corner)
+    x, y, z = transform(surfaces.vertices_m.index_select(0, corner), motion, shot).unbind(-1)
+    fx, fy, cx, cy = (pictures.K[:, i, j].float().index_select(0, shot) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    start, cell = low[doubtful], (high - low)[doubtful] / _GRID
+    u = (x / z * fx + cx - start[picture, 0]) / cell[picture, 0]
+    v = (y / z * fy + cy - start[picture, 1]) / cell[picture, 1]
+    index = (picture * _GRID + v.clamp(0, _GRID - 1).long()) * _GRID + u.clamp(0, _GRID - 1).long()
+    held = torch.zeros(len(doubtful) * _GRID * _GRID, device=device)
+    held[index[z > _NEAR_M]] = 1
+    held = held.view(-1, 1, _GRID, _GRID)
+    inner = -torch.nn.functional.max_pool2d(-torch.nn.functional.pad(held, (1, 1, 1, 1)), 3, stride=1)
+    area = (0.5 * (held + inner)).sum((1, 2, 3)) * cell.prod(-1)
     share[doubtful] = (seen_px[doubtful] / area.clamp_min(1)).clamp(0, 1).float()
     return share
 
