@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,20 +82,22 @@ class AssetFolder:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return dict(file)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            self.problems.append(f"{path}: cannot be read ({error})")
-            return None
+        # Damaged bytes raise whatever the unpacking layer below stumbles on (zlib, tokenizer, zip versions…).
+        except Exception as error:
+            return self._broken(path, error)
 
     def read_picture(self, path: Path) -> UInt8[np.ndarray, "H W C"] | None:
         """An sRGB picture with 3 channels, or 4 with alpha; None where it is broken, which is noted."""
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
         try:
             with Image.open(path) as image:
                 return np.array(image.convert("RGBA" if image.mode in ("RGBA", "LA", "P") else "RGB"))
-        except (OSError, ValueError, UnidentifiedImageError) as error:
-            self.problems.append(f"{path}: cannot be read ({error})")
-            return None
+        except Exception as error:
+            return self._broken(path, error)
+
+    def _broken(self, path: Path, error: Exception) -> None:
+        self.problems.append(f"{path}: cannot be read ({error or type(error).__name__})")
 
     def attributions(self, names: Iterable[str]) -> list[str]:
         """Name, author and licence of these assets, a line each, for the card of what was made with them.
@@ -121,12 +122,16 @@ def _rows(folder: AssetFolder, part: str) -> list[dict[str, str]]:
         if folder.has(part):
             folder.problems.append(f"{index}: missing, so the licences of {part} are not known")
         return []
-    with index.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
+    try:
+        with index.open(encoding="utf-8", newline="") as file:
+            return [row for row in csv.DictReader(file, delimiter="\t") if row]
+    except (OSError, ValueError, csv.Error) as error:
+        folder.problems.append(f"{index}: cannot be read, so the licences of {part} are not known ({error})")
+        return []
 
 
 def _appearance(folder: AssetFolder) -> list[AssetItem]:
-    known = {(row["kind"], row["name"]): row for row in _rows(folder, "appearance")}
+    known = {(row.get("kind"), row.get("name")): row for row in _rows(folder, "appearance")}
     items = []
     for kind, suffix in (("garments", ".npz"), ("hair", ".npz"), ("face", ".npz"), ("skins", ".webp")):
         for path in sorted((folder.path / "appearance" / kind).glob(f"*{suffix}")):

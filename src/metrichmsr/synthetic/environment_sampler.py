@@ -26,7 +26,8 @@ from metrichmsr.synthetic.splits import Split, of_split
 from metrichmsr.synthetic.surfaces import GROUND, Surfaces
 from metrichmsr.synthetic.textures import TexturePool
 
-_GROUND_M = 12.0
+_GROUND_M, _FLOOR_M = 12.0, 40.0
+"""Half size of ground on which the background goes on, and of floors with a texture, whose end would be seen."""
 _CATCHER = -2
 _ROOM_REACH_M = 7.0
 _PANORAMA_PX = 1024
@@ -120,7 +121,7 @@ class EnvironmentSampler:
                 picture = assets.read_picture(path)
                 if picture is not None:
                     floor_numbers[path.stem] = pool.add(picture[..., :3])
-        for i, picture in enumerate(backdrops(generator, 40 if not flats else 12)):
+        for i, picture in enumerate(backdrops(generator, 40 if not flats else 4)):
             flats[f"backdrop {i}"] = far.add(picture)
         far.freeze(device)
         style = RoomStyle(floor_numbers, wall_numbers, list(flats.values()))
@@ -282,21 +283,25 @@ class EnvironmentSampler:
         if detail == "crop" and not needs_ground and u.random() >= settings.crop_ground:
             return
         middle = people.middle(shot)
-        reach = np.array([_GROUND_M, 0, 0]), np.array([0, 0, -_GROUND_M])
         if u.random() < settings.textured_floor:
             name, texture = style.floor(u)
             names.append(name)
             quads.add(
-                shot, middle, *reach, owner=GROUND, texture=texture, tint=style.tint(u), repeats_per_m=style.repeats(u),
+                shot, middle, *_reach(_FLOOR_M), owner=GROUND, texture=texture, tint=style.tint(u), repeats_per_m=style.repeats(u),
                 shininess=0.5 * u.random() if u.random() < 0.2 else 0.0,
             )  # fmt: skip
         else:
-            quads.add(shot, middle, *reach, owner=GROUND, texture=_CATCHER)
+            quads.add(shot, middle, *_reach(_GROUND_M), owner=GROUND, texture=_CATCHER)
         if u.random() < settings.crop_wall:
             names += style.wall_behind(quads, shot, people, u)
         if self._props and u.random() < (settings.crop_prop if detail == "crop" else 0.8):
             choices = self._props if detail == "crop" else self._outdoor or self._props
             scatter_props(placed, shot, people, choices, u, count=1 + int(u.integers(2 if detail == "crop" else 6)))
+
+
+def _reach(half: float) -> tuple[np.ndarray, np.ndarray]:
+    """Half edges of a level square whose front is up."""
+    return np.array([half, 0.0, 0.0]), np.array([0.0, 0.0, -half])
 
 
 def _small_turn(a: float, b: float) -> np.ndarray:

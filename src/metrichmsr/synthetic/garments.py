@@ -50,13 +50,19 @@ def proxy_from(name: str, arrays: dict[str, np.ndarray]) -> Proxy:
         KeyError, ValueError: they are not those of a proxy.
     """
     ref, faces, face_uv, uv = arrays["ref"].astype(np.int64), arrays["faces"], arrays["fuv"], arrays["uv"]
-    if ref.ndim != 2 or ref.shape[1] != 3 or ref.max() >= _BASE_VERTICES or faces.max() >= len(ref):
+    if not (_rows_within(ref, 3, _BASE_VERTICES) and _rows_within(faces, 3, len(ref))):
         raise ValueError("its indices do not fit")
-    if face_uv.shape != faces.shape or face_uv.max() >= len(uv):
+    if arrays["w"].shape != ref.shape or arrays["off"].shape != ref.shape or arrays["ref_extent"].shape != (3,):
+        raise ValueError("its weights, offsets or extent do not fit")
+    if uv.ndim != 2 or uv.shape[1] != 2 or face_uv.shape != faces.shape or not _rows_within(face_uv, 3, len(uv)):
         raise ValueError("its texture coordinates do not fit")
+    if arrays["hide_bits"].dtype != np.uint8 or arrays["hide_bits"].size * 8 < _BASE_VERTICES:
+        raise ValueError("its mask of covered vertices does not fit")
     finite = all(np.isfinite(arrays[key]).all() for key in ("w", "off", "uv", "ref_extent"))
     if not finite:
         raise ValueError("it holds numbers that are not finite")
+    if not (arrays["ref_extent"] > 0).all():
+        raise ValueError("what it covers has no size")
     return Proxy(
         name=name,
         ref=ref,
@@ -68,6 +74,12 @@ def proxy_from(name: str, arrays: dict[str, np.ndarray]) -> Proxy:
         hides=np.unpackbits(arrays["hide_bits"])[:_BASE_VERTICES].astype(bool),
         extent_m=arrays["ref_extent"],
     )
+
+
+def _rows_within(index: np.ndarray, width: int, count: int) -> bool:
+    """Whether these are rows of that many indices from 0 to below ``count``, and any at all."""
+    fits = index.ndim == 2 and index.shape[1] == width and len(index) > 0 and index.dtype.kind in "iu"
+    return bool(fits and index.min() >= 0 and index.max() < count)
 
 
 @dataclass(frozen=True)
