@@ -287,7 +287,8 @@ class EnvironmentSampler:
             name, texture = style.floor(u)
             names.append(name)
             quads.add(
-                shot, middle, *_reach(_FLOOR_M), owner=GROUND, texture=texture, tint=style.tint(u), repeats_per_m=style.repeats(u),
+                shot, middle, *_reach(_FLOOR_M), owner=GROUND, texture=texture, tint=style.tint(u),
+                repeats_per_m=style.repeats(u),
                 shininess=0.5 * u.random() if u.random() < 0.2 else 0.0,
             )  # fmt: skip
         else:

@@ -35,6 +35,7 @@ _BASE_VERTICES = 19158
 _TEXTURE_PX = 512
 _KIND_OF = {"clothes": "garments", "hair": "hair", "eyebrows": "face", "eyes": "face"}
 _OWN_AUTHORS = ("manuel bastioni", "jonas hauquier", "joel palmius", "marc flerackers", "makehuman", "thomas larsson")
+_NO_COLOUR = ("normal", "displacement", "bump", "specular")
 _COLUMNS: tuple[str, ...] = (
     "kind",
     "name",
@@ -188,7 +189,8 @@ def _proxy(
     size = _picture(read(texture), target / f"{name}.webp", alpha=kind in ("hair", "face"))
     if "eyes/" in folder or name.startswith("fedora"):
         for variant in sorted(m for m in members if m.startswith(f"{folder}/textures/") and m != texture):
-            _picture(read(variant), target / f"{name}__{Path(variant).stem}.webp", alpha=False)
+            if not Path(variant).stem.endswith(_NO_COLOUR):
+                _picture(read(variant), target / f"{name}__{Path(variant).stem}.webp", alpha=False)
     with atomic_file(target / f"{name}.npz") as temporary:
         np.savez_compressed(
             temporary,
