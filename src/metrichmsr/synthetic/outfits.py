@@ -46,6 +46,11 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     "brow": tuple(f"eyebrow{i:03d}" for i in range(1, 13)),
     "eyes": ("Low-Poly",),
 }  # fmt: skip
+_ADULT = 18.0
+"""Age from which people are shown in little."""
+_THICK = ("male_casualsuit05",)
+"""Jackets that go under no coat."""
+_SKIRTS = ("JeansSkirt", "miniskirt", "female_elegantsuit01")
 LEFT_OUT = ("Eyebrows_01", "HighPolyEyes", "F_Dress_03", "armsleeve_white_s")
 """Too heavy for what they show, or too wide a skirt to hang on legs."""
 
@@ -89,7 +94,7 @@ class WardrobeSettings:
     coat: float = 0.12
     barefoot: float = 0.10
     little: float = 0.08
-    """Share in swimwear or with a bare trunk."""
+    """Share of adults in swimwear or with a bare trunk."""
     body_suit: float = 0.02
     """Share with a painted body suit for a skin."""
     bald: float = 0.08
@@ -156,7 +161,9 @@ class Catalogue:
         self.carried = carried
         self.settings = settings
 
-    def draw(self, years: float, female: float, u: np.random.Generator, *, coats: bool = True) -> Outfit:
+    def draw(
+        self, years: float, female: float, u: np.random.Generator, *, coats: bool = True, skirts: bool = True
+    ) -> Outfit:
         """Dress somebody.
 
         Args:
@@ -164,6 +171,7 @@ class Catalogue:
             female: Anny's gender, 0 man to 1 woman.
             u: a generator of one's own.
             coats: whether a coat will do, which hangs well only on those who stand.
+            skirts: whether skirts and dresses will do, which do not either where thighs are spread or bent.
         """
         settings, outfit = self.settings, Outfit()
         woman = bool(u.random() < female) if 0.15 < female < 0.85 else female > 0.5
@@ -172,7 +180,7 @@ class Catalogue:
         hat = garments and years > 2 and self.worn.get("hat") and u.random() < settings.hat
         self._hair(outfit, years, woman, bool(hat), u)
         if garments and years >= 1:
-            self._garments(outfit, years, woman, coats, u)
+            self._garments(outfit, years, woman, u, coats=coats, skirts=skirts)
         else:
             self._paint(outfit, years, u)
         if hat:
@@ -220,19 +228,22 @@ class Catalogue:
             outfit.region_tint[region] = tint
             outfit.puff_m[region] = u.uniform(0.004, 0.02 if region == SCALP else 0.012)
 
-    def _garments(self, outfit: Outfit, years: float, woman: bool, coats: bool, u: np.random.Generator) -> None:
+    def _garments(
+        self, outfit: Outfit, years: float, woman: bool, u: np.random.Generator, *, coats: bool, skirts: bool
+    ) -> None:
         settings, draw = self.settings, u.random()
-        little = years > 4 and u.random() < settings.little
+        little = years >= _ADULT and u.random() < settings.little
+        without = () if skirts else _SKIRTS
         if woman and little:
             if draw < 0.5 and self.worn.get("swim"):
                 self._add(outfit, "swim", u)
             else:
                 self._add(outfit, "bra", u)
                 self._add(outfit, "slip", u)
-        elif woman and draw < 0.25 and self.worn.get("dress"):
+        elif woman and skirts and draw < 0.25 and self.worn.get("dress"):
             self._add(outfit, "dress", u)
         elif woman and draw < 0.62 and self.worn.get("top") and self.worn.get("bottom"):
-            self._add(outfit, "bottom", u, loose=(0.9, 1.2))
+            self._add(outfit, "bottom", u, loose=(0.9, 1.2), without=without)
             self._add(outfit, "top", u, loose=(1.0, 1.6))
         elif not woman and little:
             colour = _cloth(u)
@@ -240,7 +251,8 @@ class Catalogue:
                 outfit.region_tint[region] = colour
                 outfit.puff_m[region] = u.uniform(0.004, 0.015)
         else:
-            self._add(outfit, "suit_f" if woman else "suit_m", u)
+            self._add(outfit, "suit_f" if woman else "suit_m", u, without=without)
+        coats = coats and not any(item.name in _THICK for item in outfit.items)
         if coats and not little and years > 12 and self.worn.get("coat") and u.random() < settings.coat:
             self._add(outfit, "coat", u, loose=(1.0, 1.3))
         if u.random() >= settings.barefoot * (4 if little else 1):
@@ -254,7 +266,8 @@ class Catalogue:
         upper = (
             [TORSO] + ([UPPER_ARMS] if u.random() < 0.85 else []) + ([UPPER_ARMS, FOREARMS] if u.random() < 0.5 else [])
         )
-        lower = [PELVIS] + ([THIGHS] if u.random() < 0.92 else []) + ([THIGHS, SHINS] if u.random() < 0.7 else [])
+        short = years >= _ADULT and u.random() >= 0.92
+        lower = [PELVIS] + ([] if short else [THIGHS]) + ([THIGHS, SHINS] if u.random() < 0.7 else [])
         for regions, colour in ((upper, one), (lower, other)):
             pattern = (u.random(), u.uniform(2, 14)) if u.random() < self.settings.patterned else (-1.0, 1.0)
             puff = u.uniform(0.003, 0.03)
@@ -274,8 +287,9 @@ class Catalogue:
         *,
         look: Mapping[str, object] | None = None,
         loose: tuple[float, float] = (1.0, 1.5),
+        without: Sequence[str] = (),
     ) -> None:
-        names = self.worn.get(kind, ())
+        names = [name for name in self.worn.get(kind, ()) if name not in without] or self.worn.get(kind, ())
         if not names:
             return
         name = names[int(u.integers(len(names)))]
@@ -286,7 +300,7 @@ class Catalogue:
         factor = (
             float(np.clip(u.normal(loose[0], (loose[1] - loose[0]) / 1.5), 0.9, 2.0)) if loose[1] > loose[0] else 1.0
         )
-        outfit.items.append(Item(name, loose=max(factor, 0.95), texture=float(u.random()), **values))  # pyright: ignore[reportArgumentType]
+        outfit.items.append(Item(name, loose=max(factor, 1.0), texture=float(u.random()), **values))  # pyright: ignore[reportArgumentType]
 
 
 def worn_names() -> frozenset[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody
@@ -22,15 +22,22 @@ from metrichmsr.synthetic.garments import Proxy, ProxyPool, WornMesh, proxy_from
 from metrichmsr.synthetic.outfits import LEFT_OUT, Catalogue, Item, Outfit, WardrobeSettings, kinds_of
 from metrichmsr.synthetic.patterns import cloth_patterns, hair_patterns, skin_patterns
 from metrichmsr.synthetic.people_shapes import age_years
+from metrichmsr.synthetic.procedural_skins import face_pictures
+from metrichmsr.synthetic.recolour import NO_COLOUR, WornTexture, read_texture, recoloured
 from metrichmsr.synthetic.splits import Split, of_split
 from metrichmsr.synthetic.surfaces import PROP, Materials, Surfaces
 from metrichmsr.synthetic.textures import TexturePool
 
 _FEWEST_TO_SPLIT = 3
 """Kinds with fewer assets than this are for training alone."""
-_MEAN_ALBEDO = 0.45
-"""Mean brightness that a recoloured texture is brought to, before its tint."""
-_DARKEST = 0.04
+_OUTER = ("coat",)
+_INNER = ("suit_f", "suit_m", "dress", "top", "bottom", "swim", "bra", "slip")
+_OUTER_SWELL_M, _INNER_SWELL_M = 0.018, -0.006
+"""How far what is worn over other clothes stands off, and how far those are drawn in."""
+_SWELL_M = 0.02
+"""How far cloth stands off that is twice as loose as made."""
+_HANGING, _TOGETHER = 0.5, 0.5
+"""Cosines between trunk and thighs, and between thighs, from which skirts and coats hang well."""
 
 
 class Wardrobe:
@@ -42,13 +49,15 @@ class Wardrobe:
         body: AnnyBody,
         proxies: Sequence[Proxy],
         catalogue: Catalogue,
-        textures: dict[str, list[tuple[int, float, bool]]],
+        textures: dict[str, list[WornTexture]],
         patterns: dict[str, list[int]],
     ) -> None:
         self.catalogue = catalogue
         self._pool = ProxyPool(proxies, body)
         self._number = {proxy.name: i for i, proxy in enumerate(proxies)}
         self._carried = {name for name in self._number if name.startswith("carried_")}
+        self._outer = {name for kind in _OUTER for name in catalogue.worn.get(kind, ())}
+        self._inner = {name for kind in _INNER for name in catalogue.worn.get(kind, ())}
         self._textures = textures
         self._patterns = patterns
         self._regions = BodyRegions(body)
@@ -77,7 +86,7 @@ class Wardrobe:
         body = body if body is not None else AnnyBody.load().to(device)
         settings = settings or WardrobeSettings()
         proxies: list[Proxy] = carried_things(body)
-        textures: dict[str, list[tuple[int, float, bool]]] = {}
+        textures: dict[str, list[WornTexture]] = {}
         worn: dict[str, list[str]] = {}
         skins: dict[tuple[str, str], list[str]] = {}
         if assets is not None and assets.has("appearance"):
@@ -94,7 +103,8 @@ class Wardrobe:
                         root / kinds[name] / f"{name}.webp",
                         *sorted((root / kinds[name]).glob(f"{name}__*.webp")),
                     ]
-                    shown = [_add_texture(assets, pool, path) for path in pictures if path.exists()]
+                    pictures = [path for path in pictures if not path.stem.endswith(NO_COLOUR)]
+                    shown = [read_texture(assets, pool, path) for path in pictures if path.exists()]
                     if proxy is not None:
                         proxies.append(proxy)
                         textures[name] = [texture for texture in shown if texture is not None]
@@ -105,6 +115,7 @@ class Wardrobe:
         patterns = {
             "cloth": [pool.add(picture) for picture in cloth_patterns(generator, 45)],
             "skin": [pool.add(picture) for picture in skin_patterns(generator, 4)],
+            "face": [pool.add(picture) for picture in face_pictures(body, generator, 4)],
             "hair": [pool.add(picture) for picture in hair_patterns(generator, 3)],
         }
         carried = sorted(name for name in (proxy.name for proxy in proxies) if name.startswith("carried_"))
@@ -123,20 +134,26 @@ class Wardrobe:
         seed = int(torch.randint(2**31, (1,), generator=generator))
         shape = crowd.shape.cpu()
         years = age_years(shape[:, AGE]).tolist()
+        skinning = body.skinning(crowd.pose, crowd.shape, crowd.translation_m)
+        upright = _legs_hang(body, skinning.joints_m).tolist()
         outfits = [
             self.catalogue.draw(
-                age, float(female), np.random.default_rng((seed, i)), coats=crowd.support[i] == "ground"
+                age,
+                float(female),
+                np.random.default_rng((seed, i)),
+                coats=upright[i] and crowd.support[i] == "ground",
+                skirts=upright[i],
             )
             for i, (age, female) in enumerate(zip(years, shape[:, GENDER], strict=True))
         ]
-        skinning = body.skinning(crowd.pose, crowd.shape, crowd.translation_m)
         output = body.pose_with(skinning)
         rows = [(person, item) for person, outfit in enumerate(outfits) for item in outfit.items]
         device = crowd.pose.device
         person = torch.tensor([p for p, _ in rows], dtype=torch.int64, device=device)
         proxy = torch.tensor([self._number[item.name] for _, item in rows], dtype=torch.int64, device=device)
         loose = torch.tensor([item.loose for _, item in rows], device=device)
-        worn = self._pool.wear(person, proxy, skinning, loose=loose)
+        beneath = self._beneath(person, proxy, [item.name for _, item in rows], len(crowd))
+        worn = self._pool.wear(person, proxy, skinning, loose=loose, beneath=beneath)
         skin = self._skin(crowd, body, output.vertices_m, outfits, person, proxy)
         clothes = self._clothes(crowd, worn, person, [item for _, item in rows])
         return Dressed(
@@ -144,6 +161,20 @@ class Wardrobe:
             output=output,
             wears=tuple(outfit.names for outfit in outfits),
         )
+
+    def _beneath(
+        self, person: Int64[Tensor, "I"], proxy: Int64[Tensor, "I"], names: list[str], people: int
+    ) -> Bool[Tensor, "I V"] | None:
+        """Where each item lies under a coat; None where nobody wears one."""
+        outer = torch.tensor([name in self._outer for name in names], dtype=torch.bool)
+        if not bool(outer.any()):
+            return None
+        device = person.device
+        outer = outer.to(device)
+        inner = torch.tensor([name in self._inner for name in names], dtype=torch.bool, device=device)
+        over = torch.zeros(people, self._pool.hides.shape[1], dtype=torch.bool, device=device)
+        over.index_put_((person[outer],), self._pool.hides[proxy[outer]], accumulate=True)
+        return over[person] & inner[:, None]
 
     def _skin(
         self,
@@ -189,12 +220,13 @@ class Wardrobe:
         tint = np.ones((len(outfits), REGIONS, 3))
         gray = np.zeros((len(outfits), REGIONS))
         pattern, scale = np.full((len(outfits), REGIONS), -1, dtype=np.int64), np.ones((len(outfits), REGIONS))
-        cloth, skins, hair = (self._patterns[kind] for kind in ("cloth", "skin", "hair"))
+        cloth, skins, faces, hair = (self._patterns[kind] for kind in ("cloth", "skin", "face", "hair"))
         for i, outfit in enumerate(outfits):
             tint[i] = outfit.skin_tint
             if outfit.skin:
-                texture[i] = self._textures[outfit.skin][0][0]
+                texture[i] = self._textures[outfit.skin][0].number
             else:
+                texture[i] = faces[i % len(faces)]
                 pattern[i] = skins[i % len(skins)]
                 scale[i] = 2.0
             painted = np.asarray(np.isfinite(outfit.region_tint).all(1))
@@ -213,13 +245,19 @@ class Wardrobe:
     def _clothes(self, crowd: Crowd, worn: WornMesh, person: Int64[Tensor, "I"], items: list[Item]) -> Surfaces:
         device = worn.vertices_m.device
         normals = vertex_normals(worn.vertices_m, worn.faces)
+        wearers = person.tolist()
+        coated = {wearer for wearer, item in zip(wearers, items, strict=True) if item.name in self._outer}
+        swell = torch.tensor(
+            [self._swell_m(item, wearer in coated) for wearer, item in zip(wearers, items, strict=True)], device=device
+        )
+        vertices = worn.vertices_m + normals * swell.index_select(0, worn.item_of_vertex)[:, None]
         carried = torch.tensor([item.name in self._carried for item in items], dtype=torch.bool, device=device)
         solid = torch.tensor([not self._cut_out(item) for item in items], dtype=torch.bool, device=device)
         item_of_face = worn.item_of_face
         owner = torch.where(carried, PROP, person)
         count = len(worn.faces)
         return Surfaces(
-            vertices_m=worn.vertices_m,
+            vertices_m=vertices,
             normals=normals,
             uv=worn.uv,
             shot_of_vertex=crowd.shot[person].index_select(0, worn.item_of_vertex),
@@ -234,23 +272,30 @@ class Wardrobe:
             materials=self._item_materials(items, device),
         )
 
+    def _swell_m(self, item: Item, coated: bool) -> float:
+        """How far an item's cloth is moved along its normals."""
+        loose = _SWELL_M * min(1.0, max(0.0, item.loose - 1))
+        if item.name in self._outer:
+            return _OUTER_SWELL_M + loose
+        if item.name in self._inner:
+            return _INNER_SWELL_M if coated else loose
+        return 0.0
+
     def _cut_out(self, item: Item) -> bool:
-        return any(cut for _, _, cut in self._textures.get(item.name, ()))
+        return any(texture.cut for texture in self._textures.get(item.name, ()))
 
     def _item_materials(self, items: list[Item], device: torch.device) -> Materials:
         cloth = self._patterns["cloth"]
         texture, tint, gray, pattern, scale, cutout, shininess = [], [], [], [], [], [], []
         for item in items:
-            variants = self._textures.get(item.name, [])
-            number, mean, cut = variants[int(item.texture * 0.999 * len(variants))] if variants else (-1, 1.0, False)
-            texture.append(number)
-            # A recoloured texture only gives shading: its mean brightness is taken out.
-            lift = _MEAN_ALBEDO / max(mean, _DARKEST) if item.gray > 0.5 and number >= 0 else 1.0
-            tint.append([min(2.5, channel * lift / (_MEAN_ALBEDO if lift != 1.0 else 1.0)) for channel in item.tint])
+            variants = self._textures.get(item.name)
+            shown = variants[int(item.texture * 0.999 * len(variants))] if variants else None
+            texture.append(-1 if shown is None else shown.number)
+            tint.append(recoloured(item.tint, shown) if shown is not None and item.gray > 0.5 else item.tint)
             gray.append(item.gray)
             pattern.append(cloth[int(item.pattern * 0.999 * len(cloth))] if item.patterned else -1)
             scale.append(item.scale)
-            cutout.append(cut)
+            cutout.append(shown is not None and shown.cut)
             shininess.append(item.shininess)
         return _materials(
             np.array(texture, dtype=np.int64),
@@ -301,19 +346,20 @@ def _read_proxy(assets: AssetFolder, path: Path) -> Proxy | None:
         return None
 
 
-def _add_texture(assets: AssetFolder, pool: TexturePool, path: Path) -> tuple[int, float, bool] | None:
-    """Number in the pool, mean linear brightness where it is opaque, and whether it has holes."""
-    picture = assets.read_picture(path)
-    if picture is None:
-        return None
-    opaque = picture[..., 3] > 127 if picture.shape[2] == 4 else np.ones(picture.shape[:2], dtype=bool)
-    linear = (picture[..., :3][opaque] / 255.0) ** 2.2
-    mean = float((linear @ [0.2126, 0.7152, 0.0722]).mean()) if len(linear) else 1.0
-    return pool.add(picture), mean, bool((~opaque).mean() > 0.005)
+def _legs_hang(body: AnnyBody, joints: Float[Tensor, "P J 3"]) -> Bool[Tensor, "P"]:
+    """Whether both thighs go on where the trunk points, and lie near each other: what is skinned to two legs at once
+    (skirts, tails of coats) would tear elsewhere.
+    """
+    at = body.bone_names.index
+    trunk = joints[:, at("root")] - joints[:, at("neck01")]
+    thighs = [joints[:, at(f"lowerleg01.{side}")] - joints[:, at(f"upperleg01.{side}")] for side in "LR"]
+    similar = torch.nn.functional.cosine_similarity
+    along = torch.stack([similar(trunk, thigh, dim=-1) for thigh in thighs]).amin(0)
+    return (along > _HANGING) & (similar(*thighs, dim=-1) > _TOGETHER)
 
 
 def _read_skins(
-    assets: AssetFolder, pool: TexturePool, textures: dict[str, list[tuple[int, float, bool]]], split: Split
+    assets: AssetFolder, pool: TexturePool, textures: dict[str, list[WornTexture]], split: Split
 ) -> dict[tuple[str, str], list[str]]:
     skins: dict[tuple[str, str], list[str]] = {}
     groups: dict[tuple[str, str], list[str]] = {}
@@ -322,7 +368,7 @@ def _read_skins(
         groups.setdefault((words[0], words[-1]), []).append(item.name)
     for group, names in groups.items():
         for name in of_split(names, names, split) if len(names) >= _FEWEST_TO_SPLIT else names:
-            texture = _add_texture(assets, pool, assets.path / "appearance" / "skins" / f"{name}.webp")
+            texture = read_texture(assets, pool, assets.path / "appearance" / "skins" / f"{name}.webp")
             if texture is not None:
                 textures[name] = [texture]
                 skins.setdefault(group, []).append(name)
