@@ -262,6 +262,9 @@ def test_the_command_writes_its_report_and_tells_of_pictures_given_up_on(
     class FakeRecoverer:
         refuse = False
 
+        def __init__(self, options):
+            assert options.method == "fit"
+
         def __call__(self, image, *, camera):
             if self.refuse:
                 raise MetricHMSRError("too dark")
