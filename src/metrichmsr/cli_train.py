@@ -16,6 +16,8 @@ from metrichmsr.errors import InputError, UsageError
 from metrichmsr.training.config import TrainConfig
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from metrichmsr.training.samples import Samples
 
 SIMULATED_SHARD, RENDERED_SHARD = 5000, 1000
@@ -41,6 +43,8 @@ class SampleArgs:
     """Number of the set: sets of different numbers share no picture."""
     assets: Path | None = None
     """Folder with poses, clothes, backgrounds… (metrichmsr synth --fetch-assets)."""
+    rendered: Path | None = None
+    """Folder of rendered samples, whose landmarks' errors the simulated ones take over."""
     workers: int = 1
     """Processes."""
 
@@ -111,7 +115,8 @@ class _shard_maker:  # noqa: N801 - used as a function
         if args.kind == "simulated":
             from metrichmsr.training.simulated import SimulatedLandmarks
 
-            self.simulated = SimulatedLandmarks.load(args.assets, split=args.split)
+            rendered = shards([args.rendered], args.split) if args.rendered is not None else []
+            self.simulated = SimulatedLandmarks.load(args.assets, split=args.split, rendered=rendered)
         else:
             from metrichmsr.people import Landmarker
             from metrichmsr.synthetic.generator import SynFocal
@@ -155,12 +160,13 @@ class _shard_maker:  # noqa: N801 - used as a function
 def train_hmr(args: TrainHmrArgs) -> int:
     """Run ``train hmr``."""
     from metrichmsr.hmr.checkpoint import load_network
-    from metrichmsr.training.samples import batches, describe, read_samples
+    from metrichmsr.training.samples import batches, describe, mixed, read_samples, taken
     from metrichmsr.training.trainer import Trainer
 
-    data = read_samples(shards(args.data))
+    pools = _read_pools(shards(args.data))
     validation = read_samples(shards([args.validation]))
-    _say(f"training {describe(data)}")
+    for pool in pools:
+        _say(f"training {describe(pool)}")
     _say(f"validation {describe(validation)}")
     initial = None
     if args.initial is not None:
@@ -171,14 +177,41 @@ def train_hmr(args: TrainHmrArgs) -> int:
             )
         initial = dict(network.state_dict())
 
+    often = [_frequencies(pool, args.config) for pool in pools]
+
     def batches_from(step: int) -> Iterator[Samples]:
-        return batches(data, args.config.batch, seed=args.config.seed, start=step)
+        config = args.config
+        if len(pools) == 1:
+            return batches(pools[0], config.batch, seed=config.seed, start=step, often=often[0])
+        starts = taken(step, config.simulated, seed=config.seed)
+        kinds = [
+            batches(pool, config.batch, seed=config.seed, start=start, often=weights)
+            for pool, start, weights in zip(pools, starts, often, strict=True)
+        ]
+        return mixed(*kinds, config.simulated, seed=config.seed, start=step)
 
     until = None if math.isinf(args.minutes) else time.time() + 60 * args.minutes
     trainer = Trainer(args.config, batches_from, validation, args.out, initial=initial)
     figures = trainer.run(until=until, report=_say)
     print(json.dumps(dataclasses.asdict(figures)))
     return 0
+
+
+def _read_pools(paths: list[Path]) -> list[Samples]:
+    """Samples with pictures, and those without: one batch holds one kind."""
+    from metrichmsr.training.samples import has_pictures, read_samples
+
+    kinds = ([p for p in paths if has_pictures(p)], [p for p in paths if not has_pictures(p)])
+    return [read_samples(kind) for kind in kinds if kind]
+
+
+def _frequencies(samples: Samples, config: TrainConfig) -> Tensor | None:
+    if config.upright == 1 and config.children == 1:
+        return None
+    from metrichmsr.training.samples import frequencies
+    from metrichmsr.training.trainer import training_body
+
+    return frequencies(samples, training_body(config), upright=config.upright, children=config.children)
 
 
 def _say(line: str) -> None:

@@ -8,19 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import roma
 import torch
 
 pytest.importorskip("accelerate")
 
+from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.errors import InputError, ModelFileError
+from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
 from metrichmsr.hmr.checkpoint import load_network, save_network
 from metrichmsr.hmr.config import SMALL
+from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
 from metrichmsr.hmr.heads import HeadOutput, crop_focal
 from metrichmsr.hmr.network import NetworkOutput, build
+from metrichmsr.synthetic.crowd_sampler import CrowdSampler
 from metrichmsr.training.augment import spoil_landmarks, wrong_intrinsics
 from metrichmsr.training.config import TrainConfig
+from metrichmsr.training.landmark_errors import LandmarkErrors, true_landmarks
 from metrichmsr.training.losses import all_terms, laplace_nll
-from metrichmsr.training.samples import Samples, batches, read_samples, write_samples
+from metrichmsr.training.samples import Samples, batches, frequencies, mixed, read_samples, taken, write_samples
 from metrichmsr.training.simulated import SimulatedLandmarks
 from metrichmsr.training.trainer import BEST, LOG, STATE, DivergedError, Trainer, training_body
 from metrichmsr.training.validation import validate
@@ -125,6 +131,72 @@ def test_batches_go_on_where_they_stopped(samples: Samples) -> None:
     whole = heads(0, 8)
     for start in (1, 3, 5):
         assert all(torch.equal(a, b) for a, b in zip(heads(start, 3), whole[start : start + 3], strict=True))
+
+
+def test_mixed_batches_go_on_where_they_stopped(samples: Samples) -> None:
+    share, seed = 0.4, 3
+
+    def heads(start: int, count: int) -> list[torch.Tensor]:
+        starts = taken(start, share, seed=seed)
+        kinds = [batches(samples, size, seed=seed, start=begin) for size, begin in zip((5, 7), starts, strict=True)]
+        stream = mixed(*kinds, share, seed=seed, start=start)
+        return [next(stream).translation_m for _ in range(count)]
+
+    whole = heads(0, 40)
+    assert 8 <= sum(len(batch) == 7 for batch in whole) <= 24
+    for start in (1, 9, 23):
+        assert all(torch.equal(a, b) for a, b in zip(heads(start, 5), whole[start : start + 5], strict=True))
+
+
+def test_frequencies_decide_who_comes(samples: Samples) -> None:
+    stream = batches(samples, 24, seed=0, often=torch.eye(24)[5] + 1e-9)
+    assert torch.equal(next(stream).translation_m, samples.translation_m[[5]].expand(24, -1))
+    parameters = training_body(CONFIG)
+    height = samples.truth(parameters).height_m
+    often = frequencies(samples, parameters, upright=1.0, children=0.25)
+    assert torch.equal(often, torch.where(height < 1.45, 0.25, 1.0))
+    # Somebody who stands before a level camera is upright; lying in the picture, the same person is not.
+    body = parameters.body
+    turned = {
+        "upright": torch.tensor([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]]),
+        "lying": torch.tensor([[0, 0, 1.0], [1.0, 0, 0], [0, 1.0, 0]]),
+    }
+    rest = torch.zeros(1, len(body.driven_bones), 3)
+    for name, matrix in turned.items():
+        pose = rest.clone()
+        pose[0, 0] = roma.rotmat_to_rotvec(matrix)
+        somebody = replace(
+            samples[torch.tensor([0])],
+            pose=pose,
+            shape=body.default_shape()[None],
+            translation_m=torch.tensor([[0.0, 0.0, 4.0]]),
+            K_crop=torch.tensor([[[400.0, 0, 128], [0, 400, 128], [0, 0, 1]]]),
+        )
+        assert frequencies(somebody, parameters, upright=3.0, children=1.0).item() == (
+            3.0 if name == "upright" else 1.0
+        )
+
+
+def test_errors_of_rendered_people_are_taken_over(samples: Samples) -> None:
+    body = AnnyBody.load()
+    bank = LandmarkErrors.of(samples, body)
+    assert len(bank) == 24
+    truth = samples.truth(BodyParameters(body, SIZES["anny"]))
+    assert torch.allclose(truth.translation_m, samples.translation_m)
+    output = body(
+        BodyParameters(body, SIZES["anny"]).expand(samples.truth_rotations()), samples.shape, samples.translation_m
+    )
+    place, world = true_landmarks(SeenLandmarks.load(body)(output), samples.K_crop)
+    lent = bank.lend(place, world, torch.Generator().manual_seed(0), candidates=10_000, milder=0.0)
+    # Who lies most alike is the person himself, where the draw holds him: then it is what was seen of him.
+    himself = (lent - samples.landmarks).abs().flatten(1).amax(1) < 1e-4
+    assert 8 <= int(himself.sum()) <= 24
+    milder = bank.lend(place, world, torch.Generator().manual_seed(0), candidates=10_000, milder=1.0)
+    assert ((milder - samples.landmarks).abs().flatten(1).amax(1)[himself] > 1e-3).any()
+    drawn = SimulatedLandmarks(CrowdSampler.load(None, body=body, split="train"), errors=bank)
+    new = drawn.sample(8, torch.Generator().manual_seed(1))
+    known = bank.certainty.flatten(1)
+    assert all((known == row).all(1).any() for row in new.landmarks[..., 2:6].flatten(1))
 
 
 def test_one_batch_is_learned_by_heart(samples: Samples, tmp_path: Path) -> None:

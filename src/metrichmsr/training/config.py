@@ -33,8 +33,13 @@ class TrainConfig:
     """Decay of the moving average that is validated and kept."""
     precision: Literal["no", "bf16"] = "bf16"
     """Of the network's forward and backward pass; the body model stays float32."""
-    simulated: float = 0.0
-    """Share of batches of simulated landmarks, without pictures."""
+    simulated: float = 0.3
+    """Share of batches of simulated landmarks, without pictures, where the data hold both kinds."""
+    upright: float = 1.0
+    """How often people who stand upright in the crop come, others being 1: in the street they are more than in motion
+    capture."""
+    children: float = 1.0
+    """How often people below 1.45 m come."""
     k_noise: float = 0.03
     """One sigma of the error (log) of the focal length that the network is shown."""
     landmark_noise: float = 0.01

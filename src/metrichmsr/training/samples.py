@@ -7,6 +7,7 @@ reads numbers and no pictures.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -28,6 +29,8 @@ from metrichmsr.hmr.crop_evidence import CROP_SIZE
 from metrichmsr.hmr.heads import camera_from_crop
 from metrichmsr.hmr.image_encoders import CropEvidence
 from metrichmsr.training.losses import Truth
+
+_PICTURES = {"features", "mask"}
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,13 @@ class Samples:
             mask=None if self.mask is None else self.mask.float(),
         )
 
+    def truth_rotations(self) -> Float[Tensor, "N D 3 3"]:
+        """The pose as matrices."""
+        return roma.rotvec_to_rotmat(self.pose.float())
+
     def truth(self, parameters: BodyParameters) -> Truth:
         """What the losses compare with; vertices are those of the (restricted) body at hand."""
-        rotations = roma.rotvec_to_rotmat(self.pose.float())
+        rotations = self.truth_rotations()
         with torch.no_grad():
             body = parameters.body(parameters.expand(rotations), self.shape.float(), self.translation_m.float())
         view = camera_from_crop(self.K_crop.float(), CROP_SIZE)
@@ -109,8 +116,12 @@ def write_samples(path: Path, samples: Samples, **notes: str) -> None:
         )
 
 
-def read_samples(paths: Iterable[Path]) -> Samples:
+def read_samples(paths: Iterable[Path], *, pictures: bool = True) -> Samples:
     """All samples of some shards.
+
+    Args:
+        paths: the shards.
+        pictures: False leaves feature maps and masks on the disk.
 
     Raises:
         InputError: a shard is damaged, ends early, or there is none.
@@ -120,10 +131,11 @@ def read_samples(paths: Iterable[Path]) -> Samples:
         try:
             with safe_open(path, framework="pt") as file:
                 count = int((file.metadata() or {}).get("count", -1))
-                tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+                names = [name for name in file.keys() if pictures or name not in _PICTURES]  # noqa: SIM118 - not a dict
+                tensors: dict[str, Any] = {name: file.get_tensor(name) for name in names}
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: damaged shard of training samples ({error})") from error
-        missing = {f.name for f in fields(Samples)} - set(tensors) - {"features", "mask"}
+        missing = {f.name for f in fields(Samples)} - set(tensors) - _PICTURES
         if missing or any(len(tensor) != count for tensor in tensors.values()):
             raise InputError(f"{path}: not a shard of training samples, or one that ended early")
         parts.append(Samples(features=tensors.pop("features", None), mask=tensors.pop("mask", None), **tensors))
@@ -132,7 +144,22 @@ def read_samples(paths: Iterable[Path]) -> Samples:
     return Samples.concatenate(parts)
 
 
-def batches(samples: Samples, size: int, *, seed: int, start: int = 0) -> Iterator[Samples]:
+def has_pictures(path: Path) -> bool:
+    """Whether a shard's samples were rendered.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "features" in file.keys()  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: damaged shard of training samples ({error})") from error
+
+
+def batches(
+    samples: Samples, size: int, *, seed: int, start: int = 0, often: Float[Tensor, "N"] | None = None
+) -> Iterator[Samples]:
     """Endless batches, each epoch in an order of its own that the seed decides.
 
     Args:
@@ -140,16 +167,80 @@ def batches(samples: Samples, size: int, *, seed: int, start: int = 0) -> Iterat
         size: of a batch; what an epoch leaves over is dropped.
         seed: of the orders.
         start: batches to skip, for going on where a run stopped.
+        often: how often each comes; all once an epoch if left out.
     """
     per_epoch = max(1, len(samples) // size)
     step = start
     while True:
         epoch = step // per_epoch
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        order = torch.randperm(len(samples), generator=generator)
+        if often is None:
+            order = torch.randperm(len(samples), generator=generator)
+        else:
+            order = torch.multinomial(often, len(samples), replacement=True, generator=generator)
         for k in range(step % per_epoch, per_epoch):
             yield samples[order[k * size : (k + 1) * size]]
         step = (epoch + 1) * per_epoch
+
+
+def mixed(
+    first: Iterator[Samples], second: Iterator[Samples], share: float, *, seed: int, start: int
+) -> Iterator[Samples]:
+    """Batches of two kinds in an order that the seed decides.
+
+    Args:
+        first: one kind, from its own start on (:func:`taken`).
+        second: the other kind.
+        share: of the second.
+        seed: of the order.
+        start: batches that were taken before.
+    """
+    step = start
+    while True:
+        yield next(second) if _is_second(step, share, seed) else next(first)
+        step += 1
+
+
+def taken(start: int, share: float, *, seed: int) -> tuple[int, int]:
+    """How many batches of each kind :func:`mixed` has given before batch ``start``."""
+    second = sum(_is_second(step, share, seed) for step in range(start))
+    return start - second, second
+
+
+def _is_second(step: int, share: float, seed: int) -> bool:
+    return random.Random(seed * 1_000_003 + step).random() < share
+
+
+@torch.no_grad()
+def frequencies(samples: Samples, parameters: BodyParameters, *, upright: float, children: float) -> Float[Tensor, "N"]:
+    """How often each sample shall come.
+
+    Args:
+        samples: any.
+        parameters: body model.
+        upright: of people whose trunk and legs are straight and upright in the crop; 1 for others.
+        children: of people below 1.45 m; 1 for others.
+    """
+    parts = []
+    for index in torch.arange(len(samples)).split(1000):
+        part = samples[index]
+        truth = part.truth(parameters)
+        joints = truth.joints_m @ camera_from_crop(truth.K_crop, CROP_SIZE)
+        shoulders, hips, ankles = (joints[:, pair].mean(1) for pair in ([5, 6], [11, 12], [15, 16]))
+        trunk, legs = _unit(hips - shoulders), _unit(ankles - hips)
+        knees = _cosine(joints[:, [11, 12]] - joints[:, [13, 14]], joints[:, [13, 14]] - joints[:, [15, 16]])
+        stands = (trunk[:, 1] > 0.87) & (legs[:, 1] > 0.82) & (knees.amin(1) > 0.77)
+        often = torch.where(stands, upright, 1.0)
+        parts.append(torch.where(truth.height_m < 1.45, children * often, often))
+    return torch.cat(parts)
+
+
+def _unit(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
+    return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def _cosine(first: Float[Tensor, "*B 3"], second: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B"]:
+    return (_unit(first) * _unit(second)).sum(-1)
 
 
 def describe(samples: Samples) -> str:

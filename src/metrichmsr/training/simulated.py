@@ -1,13 +1,16 @@
 """Landmarks as the landmark network would report them, without a picture: thousands of samples a second.
 
 Bodies, poses and cameras are SynFocal's; the landmarks are the body's own, moved to where the network sees them
-(:class:`~metrichmsr.hmr.fitting.seen_landmarks.SeenLandmarks`), with noise as large as the confidence that goes with
-it says (:func:`metrichmsr.people.heatmaps.sigma_of_peak`), and guesses where the picture does not reach.
+(:class:`~metrichmsr.hmr.fitting.seen_landmarks.SeenLandmarks`), with the errors that it made on rendered people
+(:class:`~metrichmsr.training.landmark_errors.LandmarkErrors`). Where there are no renderings: with noise as large as
+the confidence that goes with it says (:func:`metrichmsr.people.heatmaps.sigma_of_peak`), and guesses where the picture
+does not reach, which is kinder than the real thing.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from metrichmsr.people.regions import MARGIN, REACH_BEYOND_KEYPOINTS
 from metrichmsr.synthetic.camera_sampler import CameraSampler
 from metrichmsr.synthetic.crowd_sampler import CrowdSampler
 from metrichmsr.synthetic.splits import Split
+from metrichmsr.training.landmark_errors import LandmarkErrors, true_landmarks
 from metrichmsr.training.samples import Samples
 
 _LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = 11, 12, 23, 24
@@ -59,21 +63,29 @@ class SimulatedLandmarks:
         crowds: people.
         cameras: their cameras.
         noise: of landmarks.
+        errors: what the landmark network did on rendered people; takes the place of noise.
     """
 
     def __init__(
-        self, crowds: CrowdSampler, cameras: CameraSampler | None = None, noise: LandmarkNoise | None = None
+        self,
+        crowds: CrowdSampler,
+        cameras: CameraSampler | None = None,
+        noise: LandmarkNoise | None = None,
+        errors: LandmarkErrors | None = None,
     ) -> None:
         self.crowds = crowds
+        self.errors = errors
         self.cameras = cameras or CameraSampler()
         self.noise = noise or LandmarkNoise()
         self._seen = SeenLandmarks.load(crowds.body)
         self._driven = [crowds.body.bone_names.index(bone) for bone in crowds.body.driven_bones]
 
     @classmethod
-    def load(cls, assets: Path | None, *, split: Split = "train") -> SimulatedLandmarks:
-        """With the poses of an asset folder, or the shipped prior's."""
-        return cls(CrowdSampler.load(assets, body=AnnyBody.load(), split=split))
+    def load(cls, assets: Path | None, *, split: Split = "train", rendered: Sequence[Path] = ()) -> SimulatedLandmarks:
+        """With the poses of an asset folder or the shipped prior's, and the errors in shards of rendered samples."""
+        body = AnnyBody.load()
+        errors = LandmarkErrors.read(rendered, body) if rendered else None
+        return cls(CrowdSampler.load(assets, body=body, split=split), errors=errors)
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator) -> Samples:
@@ -90,7 +102,10 @@ class SimulatedLandmarks:
         inside = ((xy >= 0) & (xy < size)).all(-1) & front
         crop_from_image = self._crops(xy, inside, size[:, 0], generator)
         K_crop = crop_from_image @ cameras.K
-        landmarks = self._spoil(xy, seen, inside, crop_from_image, K_crop, generator)
+        if self.errors is None:
+            landmarks = self._spoil(xy, seen, inside, crop_from_image, K_crop, generator)
+        else:
+            landmarks = self.errors.lend(*true_landmarks(seen, K_crop), generator)
         root = rotation @ crowd.pose[:, 0]
         pose = torch.cat([root[:, None], crowd.pose[:, self._driven[1:]]], dim=1)
         return Samples(
