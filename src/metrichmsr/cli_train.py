@@ -18,6 +18,7 @@ from metrichmsr.training.config import TrainConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from metrichmsr.hmr.config import NetworkConfig
     from metrichmsr.training.samples import Samples
 
 SIMULATED_SHARD, RENDERED_SHARD = 5000, 1000
@@ -159,7 +160,6 @@ class _shard_maker:  # noqa: N801 - used as a function
 
 def train_hmr(args: TrainHmrArgs) -> int:
     """Run ``train hmr``."""
-    from metrichmsr.hmr.checkpoint import load_network
     from metrichmsr.training.samples import batches, describe, mixed, read_samples, taken
     from metrichmsr.training.trainer import Trainer
 
@@ -168,15 +168,7 @@ def train_hmr(args: TrainHmrArgs) -> int:
     for pool in pools:
         _say(f"training {describe(pool)}")
     _say(f"validation {describe(validation)}")
-    initial = None
-    if args.initial is not None:
-        network, config, _ = load_network(args.initial)
-        if config != args.config.network:
-            raise InputError(
-                f"{args.initial}: its network is not the one to be trained; give the same --config.network"
-            )
-        initial = dict(network.state_dict())
-
+    initial = None if args.initial is None else _initial(args.initial, args.config.network)
     often = [_frequencies(pool, args.config) for pool in pools]
 
     def batches_from(step: int) -> Iterator[Samples]:
@@ -195,6 +187,19 @@ def train_hmr(args: TrainHmrArgs) -> int:
     figures = trainer.run(until=until, report=_say)
     print(json.dumps(dataclasses.asdict(figures)))
     return 0
+
+
+def _initial(path: Path, config: NetworkConfig) -> dict[str, Tensor]:
+    """Weights to start from; a network without the feature map may lend the rest of them to one with it."""
+    from metrichmsr.hmr.checkpoint import load_network
+    from metrichmsr.hmr.network import build
+
+    network, there, _ = load_network(path)
+    if dataclasses.replace(there, features=config.features, feature_dropout=config.feature_dropout) != config:
+        raise InputError(f"{path}: its network is not the one to be trained; give the same --config.network")
+    weights, lent = dict(build(config).state_dict()), dict(network.state_dict())
+    weights |= {name: tensor for name, tensor in lent.items() if name in weights}
+    return weights
 
 
 def _read_pools(paths: list[Path]) -> list[Samples]:

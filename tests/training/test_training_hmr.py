@@ -86,9 +86,26 @@ def test_wrong_intrinsics_scale_the_focal_length_alone(samples: Samples) -> None
     assert 0.03 < factor.log().std() < 0.2
 
 
+def test_3d_landmarks_turn_as_a_whole(samples: Samples) -> None:
+    config = replace(CONFIG, landmark_swaps=0.0, landmark_misses=0.0, landmark_noise=0.0, world_turn_deg=20.0)
+    before, after = (
+        s.landmarks[..., 6:] for s in (samples, spoil_landmarks(samples, config, torch.Generator().manual_seed(0)))
+    )
+    assert torch.allclose(
+        torch.linalg.norm(before[:, :, None] - before[:, None], dim=-1),
+        torch.linalg.norm(after[:, :, None] - after[:, None], dim=-1),
+        atol=1e-4,
+    )
+    assert not torch.allclose(before, after, atol=0.02)
+    still = spoil_landmarks(samples, replace(config, world_turn_deg=0.0), torch.Generator().manual_seed(0))
+    assert torch.allclose(still.landmarks, samples.landmarks, atol=1e-6)
+
+
 def test_spoiled_landmarks_stay_landmarks(samples: Samples) -> None:
     spoiled = spoil_landmarks(
-        samples, replace(CONFIG, landmark_swaps=1.0, landmark_misses=0.0, landmark_noise=0.0), torch.Generator()
+        samples,
+        replace(CONFIG, landmark_swaps=1.0, landmark_misses=0.0, landmark_noise=0.0, world_turn_deg=0.0),
+        torch.Generator(),
     )
     left, right = 11, 12
     assert torch.equal(spoiled.landmarks[:, left], samples.landmarks[:, right])

@@ -48,6 +48,9 @@ class TrainConfig:
     """Share of crops whose left and right landmarks are exchanged, arms or legs or both."""
     landmark_misses: float = 0.03
     """Share of landmarks that are lost: anywhere, with little confidence."""
+    world_turn_deg: float = 12.0
+    """One sigma by which 3D landmarks are turned as a whole, about the crop's horizontal axis; half as much about the
+    vertical one."""
     vertices: int = 400
     """Vertices of the body that the vertex term looks at."""
     validate_every: int = 1000
