@@ -108,9 +108,15 @@ def _synth(argv: list[str]) -> int:
 
 
 def _evaluate(argv: list[str]) -> int:
-    if not argv or argv[0] != "real":
-        wanted = "real, as in: metrichmsr evaluate real --data DIR --out DIR"
-        raise UsageError(f"evaluate what? There is {wanted}")
+    if not argv or argv[0] not in ("real", "synfocal"):
+        raise UsageError(
+            "evaluate on what? There is synfocal (synthetic people), and real, as in: metrichmsr evaluate real --data "
+            "DIR --out DIR"
+        )
+    if argv[0] == "synfocal":
+        from metrichmsr.evaluation.synfocal import EvaluateSynfocalOptions, main_evaluate_synfocal
+
+        return main_evaluate_synfocal(parse(EvaluateSynfocalOptions, argv[1:], "evaluate synfocal"))
     from metrichmsr.evaluation.real import EvaluateRealOptions, main_evaluate_real
 
     return main_evaluate_real(parse(EvaluateRealOptions, argv[1:], "evaluate real"))
@@ -162,7 +168,7 @@ _VERBS = {
     "recover": _Verb(_recover, "people of photos and videos as meshes, heights and positions in metres"),
     "train": _Verb(_train, "the network: training samples from synthetic people, and training on them"),
     "synth": _Verb(_synth, "synthetic people with exact truth: training sets, the SynFocal benchmark"),
-    "evaluate": _Verb(_evaluate, "measure the recovery on real photos with ground truth"),
+    "evaluate": _Verb(_evaluate, "measure the recovery on real photos with ground truth, or on SynFocal"),
     "doctor": _Verb(_doctor, "what is installed, found and missing"),
     "licenses": _Verb(_licenses, "the licence of every part"),
     "version": _Verb(_version, "the version of this package"),

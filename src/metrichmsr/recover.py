@@ -154,17 +154,9 @@ class Recoverer:
     @cached_property
     def fitter(self) -> Any:
         """The fitter with its body and priors."""
-        from metrichmsr.bodies.shape_prior import ShapePrior
         from metrichmsr.hmr.fitting.fit import Fitter
-        from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
-        from metrichmsr.hmr.pose_prior import PosePrior
 
-        return Fitter(
-            body=self._anny,
-            pose_prior=PosePrior.load(),
-            shape_prior=ShapePrior.load(),
-            seen=SeenLandmarks.load(self._anny),
-        )
+        return Fitter.load(self._anny)
 
     @cached_property
     def regressor(self) -> Any:

@@ -34,6 +34,8 @@ COLUMNS: Mapping[str, tuple[str, int]] = {
     "root_error_m": ("root error m", 3),
     "height_mae_cm": ("height MAE cm", 1),
     "height_signed_cm": ("height signed cm", 1),
+    "rde_within_sigma_percent": ("distance within 1 σ %", 0),
+    "height_within_sigma_percent": ("height within 1 σ %", 0),
     "abs_rel_percent": ("AbsRel %", 1),
     "depth_rmse_m": ("RMSE m", 2),
     "delta1_percent": ("δ1 %", 1),

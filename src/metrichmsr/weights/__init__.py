@@ -59,13 +59,13 @@ def short_hash(stem: str) -> str:
     folder = Path(__file__).parent
     for suffix in _SUFFIXES:
         if (path := folder / f"{stem}{suffix}").is_file():
-            return _sha256(path)[:8]
+            return file_hash(path)[:8]
     raise ModelFileError(f"{folder / stem}{_SUFFIXES[0]}: missing; reinstall metrichmsr")
 
 
 def _describe(path: Path) -> WeightsFile:
     present = path.is_file()
-    sha256 = _sha256(path) if present else ""
+    sha256 = file_hash(path) if present else ""
     card = path.with_suffix(".md")
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     stated = _HASH.findall(text.lower())
@@ -80,7 +80,8 @@ def _describe(path: Path) -> WeightsFile:
     )
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -106,6 +106,16 @@ class Fitter:
         self.posed = PosedBody(light, pose_prior, seen)
         self.starts = Starts(self.posed, count=self.options.starts)
 
+    @classmethod
+    def load(cls, body: AnnyBody) -> Fitter:
+        """With the priors that come with the package."""
+        return cls(
+            body=body,
+            pose_prior=PosePrior.load(),
+            shape_prior=ShapePrior.load(),
+            seen=SeenLandmarks.load(body),
+        )
+
     @torch.no_grad()
     def __call__(self, evidence: Evidence, weights: Weights | None = None) -> FitResult:
         """Fit everybody; people are independent of each other."""
