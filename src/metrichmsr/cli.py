@@ -134,7 +134,9 @@ def _explain(argv: list[str]) -> int:
 
 def _export(argv: list[str]) -> int:
     if not argv or argv[0] != "onnx":
-        raise UsageError("export what? There is onnx, as in: metrichmsr export onnx --checkpoint FILE --out network.onnx")
+        raise UsageError(
+            "export what? There is onnx, as in: metrichmsr export onnx --checkpoint FILE --out network.onnx"
+        )
     from metrichmsr.cli_export import ExportOnnxArgs, export_checkpoint
 
     return export_checkpoint(parse(ExportOnnxArgs, argv[1:], "export onnx"))

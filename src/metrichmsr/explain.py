@@ -144,7 +144,9 @@ def _notes(config: NetworkConfig) -> tuple[str, ...]:
     if not config.routed_experts:
         notes.append("this network has no routed experts: only what the shared and the ray expert add can be shown")
     if not config.patch_layers:
-        notes.append("this network has no Patch MoE: its routing is over image-level tokens, which lie nowhere in the crop")
+        notes.append(
+            "this network has no Patch MoE: its routing is over image-level tokens, which lie nowhere in the crop"
+        )
     if not config.global_layers:
         notes.append("this network has no Global MoE")
     if config.image_encoder == "blazepose" and not config.features:

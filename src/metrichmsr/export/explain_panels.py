@@ -21,8 +21,9 @@ from metrichmsr.hmr.routing_maps import TokenLayout
 Picture = UInt8[np.ndarray, "S S 3"]
 
 _OUTSIDE = (118, 118, 118)
-_HEAT_OPACITY = 0.62
-_ASSIGNED_OPACITY = 0.6
+_HEAT_OPACITY = (0.35, 0.8)
+"""Of the darkest and of the brightest colour: the person stays in sight where little is going on."""
+_ASSIGNED_OPACITY = 0.5
 _STEPS_DEG = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 45)
 _MOST_LINES = 8
 
@@ -89,7 +90,7 @@ def draw_heat(
     at_landmarks, cells = _split(layout, values)
     picture = _dim(crop)
     if cells is not None:
-        _blend_cells(picture, heat_colors(cells, low, high), layout, _HEAT_OPACITY)
+        _blend_cells(picture, heat_colors(cells, low, high), layout, _heat_opacity(cells, low, high))
     return _dots(picture, landmarks[: layout.landmarks], heat_colors(at_landmarks, low, high), sizes=at_landmarks)
 
 
@@ -97,7 +98,7 @@ def draw_grid_heat(crop: Picture, values: Float[np.ndarray, "h w"], *, low: floa
     """A map of cells over the whole crop (patches of the ray map)."""
     picture = _dim(crop)
     layout = TokenLayout(0, *values.shape)
-    _blend_cells(picture, heat_colors(values, low, high), layout, _HEAT_OPACITY)
+    _blend_cells(picture, heat_colors(values, low, high), layout, _heat_opacity(values, low, high))
     return picture
 
 
@@ -113,13 +114,11 @@ def draw_assignment(
     at_landmarks, cells = _split(layout, assigned)
     picture = _dim(crop)
     if cells is not None:
-        _blend_cells(picture, colors[cells.astype(int)], layout, _ASSIGNED_OPACITY)
+        _blend_cells(picture, colors[cells.astype(int)], layout, np.full(cells.shape, _ASSIGNED_OPACITY))
     return _dots(picture, landmarks[: layout.landmarks], colors[at_landmarks.astype(int)])
 
 
-def draw_landmarks(
-    crop: Picture, landmarks: Float[np.ndarray, "33 2"], confidence: Float[np.ndarray, "33"]
-) -> Picture:
+def draw_landmarks(crop: Picture, landmarks: Float[np.ndarray, "33 2"], confidence: Float[np.ndarray, "33"]) -> Picture:
     """The landmarks with their bones: the person's left, right and middle by colour, doubtful ones thin and hollow."""
     smooth = 3
     sheet = Image.fromarray(crop).resize((smooth * crop.shape[1], smooth * crop.shape[0]), Image.Resampling.BILINEAR)
@@ -193,10 +192,10 @@ def _label_line(draw: ImageDraw.ImageDraw, angles: np.ndarray, value: float, tex
         return
     down, right = (float(part.mean()) for part in np.gradient(angles))
     norm = math.hypot(down, right) or 1.0
-    # Distance from the line through the middle, along which the angle grows fastest; a bit off, away from the person.
-    off = 0.36 * size
+    # All numbers in a row, beside the person who is in the middle: at the top where the lines run down, else at the right.
     across = (columns - size / 2) * (down / norm) - (rows - size / 2) * (right / norm)
-    best = int(np.abs(np.abs(across) - off).argmin())
+    side = 1 if abs(down) > abs(right) else math.copysign(1, right)
+    best = int(np.abs(side * across - 0.4 * size).argmin())
     x = min(max(columns[best] - w / 2, 2), size - w - 3)
     y = min(max(rows[best] - h / 2, 2), size - h - 3)
     draw.rectangle((x - 2, y - 1, x + w + 1, y + h), fill=(20, 20, 24))
@@ -212,15 +211,23 @@ def _split(layout: TokenLayout, values: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _dim(crop: Picture) -> Picture:
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return np.repeat((25 + 0.75 * grey)[..., None], 3, axis=2).astype(np.uint8)
+    return np.repeat((20 + 0.62 * grey)[..., None], 3, axis=2).astype(np.uint8)
 
 
-def _blend_cells(picture: Picture, colors: UInt8[np.ndarray, "h w 3"], layout: TokenLayout, opacity: float) -> None:
+def _heat_opacity(values: np.ndarray, low: float, high: float) -> Float[np.ndarray, "h w"]:
+    least, most = _HEAT_OPACITY
+    return least + (most - least) * np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+
+
+def _blend_cells(
+    picture: Picture, colors: UInt8[np.ndarray, "h w 3"], layout: TokenLayout, opacity: Float[np.ndarray, "h w"]
+) -> None:
     size = picture.shape[0]
     left, top, right, bottom = (round(size * side) for side in layout.box)
     laid = cv2.resize(np.ascontiguousarray(colors), (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
+    part = cv2.resize(opacity, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)[..., None]
     target = picture[top:bottom, left:right]
-    target[:] = np.rint((1 - opacity) * target + opacity * laid).astype(np.uint8)
+    target[:] = np.rint((1 - part) * target + part * laid).astype(np.uint8)
 
 
 def _dots(
@@ -232,7 +239,9 @@ def _dots(
 ) -> Picture:
     """Discs at the places; the larger values last, so that they lie on top. Those of the face are smaller."""
     smooth = 3
-    sheet = Image.fromarray(picture).resize((smooth * picture.shape[1], smooth * picture.shape[0]), Image.Resampling.BILINEAR)
+    sheet = Image.fromarray(picture).resize(
+        (smooth * picture.shape[1], smooth * picture.shape[0]), Image.Resampling.BILINEAR
+    )
     draw = ImageDraw.Draw(sheet)
     unit = smooth * picture.shape[0] / 340
     order = range(len(places)) if sizes is None else np.argsort(sizes).tolist()

@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 
 from metrichmsr.explain import Explanation
@@ -18,10 +18,12 @@ from metrichmsr.export.palette import person_color
 from metrichmsr.geometry import crop_intrinsics
 from metrichmsr.hmr.routing_maps import LayerTrace, assignment
 
-PANEL_PX = 340
+SHEET_PANEL_PX = 340
+"""Side of a picture on the sheet."""
 _COLUMNS = 4
+_MOST_EXPERTS = 8
+"""Routed experts on a sheet; the pictures one by one and explain.json have all."""
 _MOST_ROWS = 10
-"""Of a table: more experts are left to explain.json."""
 
 
 class PersonPictures:
@@ -30,12 +32,13 @@ class PersonPictures:
     Args:
         explanation: of the photo.
         person: which one.
+        size: side of each picture, pixels.
     """
 
-    def __init__(self, explanation: Explanation, person: int) -> None:
+    def __init__(self, explanation: Explanation, person: int, *, size: int = SHEET_PANEL_PX) -> None:
         self.explanation = explanation
         self.person = person
-        self.size = PANEL_PX
+        self.size = size
         landmarks = explanation.landmarks
         crop_from_image = landmarks.crop_from_image[person]
         self.crop = panels.cut_crop(explanation.recovery.image, crop_from_image, explanation.crop_size, self.size)
@@ -58,19 +61,19 @@ class PersonPictures:
             made["shared"] = Panel(
                 picture,
                 "shared expert",
-                "its part of what image experts add (its weight is always 1)",
+                "its part of what is added to each image token",
                 Scale(low, high, panels.heat_colors, _percent),
             )
         side = self.explanation.config.ray_size // self.explanation.config.ray_patch
         strength = layer.added["ray"][self.person].numpy()
         if len(strength) == 1 + side * side:  # the first is the summary of the map; without rays there is no map
             cells = strength[1:].reshape(side, side)
-            low, high = 0.0, float(cells.max())
+            low, high = math.floor(10 * cells.min()) / 10, math.ceil(10 * cells.max()) / 10
             picture = panels.draw_grid_heat(self.crop, cells, low=low, high=high)
             made["ray"] = Panel(
                 picture,
                 "ray expert",
-                f"length of what it adds to each ray token (to the map's summary: {strength[0]:.1f})",
+                "length of what it adds to each patch of the ray map",
                 Scale(low, high, panels.heat_colors, "{:.1f}".format),
             )
         return made
@@ -81,13 +84,16 @@ class PersonPictures:
         weights = layer.routing.combine[self.person].numpy()
         experts = weights.shape[1]
         low, high = _scale(weights)
-        scale = Scale(low, high, panels.heat_colors, _percent, mark=1 / experts, mark_text=f"even: {_percent(1 / experts)}")
+        scale = Scale(
+            low, high, panels.heat_colors, _percent, mark=1 / experts, mark_text=f"even: {_percent(1 / experts)}"
+        )
         return {
             f"routed {i + 1}": Panel(
                 panels.draw_heat(self.crop, weights[:, i], self.explanation.layout, self.places, low=low, high=high),
                 f"routed expert {i + 1}",
                 f"routing weight g{i + 1} of each token, mean {_percent(weights[:, i].mean())}",
                 scale,
+                color=panels.expert_color(i, experts),
             )
             for i in range(experts)
         }
@@ -105,7 +111,8 @@ class PersonPictures:
             "expert assignment",
             "the routed expert with the largest weight; share of tokens",
             legend=tuple(
-                (panels.expert_color(i, experts), f"routed {i + 1}: {_percent(share[i])}") for i in range(experts)
+                (panels.expert_color(i, experts), f"{_short(i, experts)}: {_percent(share[i])}")
+                for i in _foremost(share)
             ),
         )
 
@@ -130,7 +137,7 @@ class PersonPictures:
         return Panel(
             panels.draw_landmarks(self.crop, self.places, confidence),
             "crop with landmarks",
-            f"as the network sees it, turned {turn:.0f}° against the photo; hollow: doubtful",
+            f"turned {_either(turn, '', 'clockwise', 'counter-clockwise', 0)}; hollow dots: doubtful",
             legend=((panels.LEFT_COLOR, "person's left"), (panels.RIGHT_COLOR, "person's right")),
         )
 
@@ -158,7 +165,7 @@ class PersonPictures:
             picture,
             "body over the photo",
             "white: outline of the crop",
-            legend=((person_color(person.id), height), (BLANK, distance)),
+            legend=((person_color(person.id), height), (None, distance)),
         )
 
     def sheet(self) -> Image.Image:
@@ -166,8 +173,13 @@ class PersonPictures:
         explanation = self.explanation
         layer, experts, assigned = explanation.last_patch_layer, self.expert_panels(), self.assignment_panel()
         given = [self.landmark_panel(), *self.ray_panels(), self.overlay_panel()]
-        rows: list[tuple[str, list[Image.Image]]] = [("What the network was given, and its answer", [frame(p) for p in given])]
-        routed = [frame(panel) for name, panel in experts.items() if name.startswith("routed")]
+        rows: list[tuple[str, list[Image.Image]]] = [
+            ("What the network was given, and its answer", [frame(p) for p in given])
+        ]
+        routed = []
+        if layer is not None and layer.routing is not None:
+            used = layer.routing.combine[self.person].mean(0).numpy()
+            routed = [frame(experts[f"routed {i + 1}"]) for i in _foremost(used)]
         others = [frame(panel) for name, panel in experts.items() if not name.startswith("routed")]
         if assigned is not None:
             others.insert(0, frame(assigned))
@@ -175,9 +187,9 @@ class PersonPictures:
             others.append(self._tables())
         name = "" if layer is None else f"Patch MoE, layer {layer.name.split()[1]} (the last)"
         for start in range(0, len(routed), _COLUMNS):
-            rows.append((f"{name}: where routed experts work", routed[start : start + _COLUMNS]))
+            rows.append((f"{name}: routing weights over the crop", routed[start : start + _COLUMNS]))
         if others:
-            heading = f"{name}: who does what, and what it matters" if name else "What experts matter"
+            heading = f"{name}: assignment, shared expert, ray expert; effects" if name else "Effects of experts"
             rows.append((heading, others))
         return join_rows(rows, title=self._title(), lines=[*self._lines(), *explanation.notes])
 
@@ -205,12 +217,13 @@ class PersonPictures:
         layer = explanation.last_global_layer
         if layer is not None and layer.routing is not None:
             weights = layer.routing.combine[self.person].numpy()[:_MOST_ROWS]
+            columns = _foremost(weights.mean(0))
             low, high = _scale(weights)
             made.append(
                 table(
-                    weights,
+                    weights[:, columns],
                     [f"query {i + 1}" for i in range(len(weights))],
-                    [f"routed {i + 1}" for i in range(weights.shape[1])],
+                    [_short(i, layer.routing.combine.shape[-1]) for i in columns],
                     width=self.size,
                     height=half,
                     title=f"Global MoE, layer {layer.name.split()[1]}: routing weight of each query",
@@ -222,7 +235,7 @@ class PersonPictures:
         return stack(made)
 
     def _title(self) -> str:
-        return f"{self.explanation.recovery.image_path.name}, person {self.person}: who of the experts saw what"
+        return f"{self.explanation.recovery.image_path.name}, person {self.person}: what each expert worked on"
 
     def _lines(self) -> list[str]:
         explanation = self.explanation
@@ -231,14 +244,19 @@ class PersonPictures:
         config = explanation.config
         size = explanation.crop_size
         middle = np.linalg.inv(K) @ [size / 2, size / 2, 1]
-        experts = f"{config.routed_experts} routed, 1 shared, 1 ray expert in each of " if config.moe else "no experts in "
+        x_deg, y_deg = (math.degrees(math.atan2(value, middle[2])) for value in middle[:2])
+        layout, cells = explanation.layout, ""
+        if layout.rows:
+            cells = f" and {layout.rows} x {layout.columns} cells"
+        experts = (
+            f"{config.routed_experts} routed, 1 shared, 1 ray expert in each of " if config.moe else "no experts in "
+        )
         return [
             f"camera: f = {camera.focal_px:.0f} px ({camera.source}), {camera.fov_x_deg:.0f}° across  |  crop K': "
-            f"f' = {focal:.0f} px of {size}, its middle looks {math.degrees(math.atan2(middle[0], middle[2])):+.1f}° "
-            f"to the right and {math.degrees(math.atan2(middle[1], middle[2])):+.1f}° down",
+            f"f' = {focal:.0f} px of {size}, its middle looks {_either(x_deg, 'to the ', 'right', 'left')} and "
+            f"{_either(y_deg, '', 'down', 'up')}",
             f"network: {explanation.checkpoint.name}, {experts}{config.patch_layers} patch and {config.global_layers} "
-            f"global layers  |  image tokens: {explanation.layout.landmarks} landmarks (dots) and "
-            f"{explanation.layout.rows} x {explanation.layout.columns} feature cells",
+            f"global layers  |  image tokens: {layout.landmarks} landmarks (dots){cells}",
         ]
 
     def _crop_corners(self) -> Float[np.ndarray, "4 2"]:
@@ -248,23 +266,29 @@ class PersonPictures:
         return mapped[:, :2] / mapped[:, 2:]
 
 
-BLANK = (250, 250, 248)
-"""A legend's colour that is not seen."""
-
-
 def rays_picture(person: PersonPictures) -> Image.Image:
     """Both angles of the ray map side by side."""
-    return join_rows([("", [frame(panel) for panel in person.ray_panels()])], title="Bounding ray map", lines=[])
+    heading = f"{person.explanation.recovery.image_path.name}, person {person.person} (white: outline)"
+    return join_rows([(heading, [frame(panel) for panel in person.ray_panels()])], title="Bounding ray map", lines=[])
 
 
 def turn_deg(crop_from_image: Float[np.ndarray, "3 3"]) -> float:
-    """How far the crop is turned against the photo, degrees, clockwise as it is seen."""
-    return math.degrees(math.atan2(crop_from_image[1, 0], crop_from_image[0, 0]))
+    """How far the crop's outline is turned in the photo, degrees clockwise."""
+    return math.degrees(math.atan2(-crop_from_image[1, 0], crop_from_image[0, 0]))
 
 
-def picture_array(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
-    """As an RGB array."""
-    return np.asarray(image)
+def _either(angle_deg: float, before: str, positive: str, negative: str, decimals: int = 1) -> str:
+    return f"{abs(angle_deg):.{decimals}f}° {before}{positive if angle_deg >= 0 else negative}"
+
+
+def _short(expert: int, count: int) -> str:
+    """Name of a routed expert; the number alone where there are many."""
+    return f"routed {expert + 1}" if count <= 4 else str(expert + 1)
+
+
+def _foremost(values: np.ndarray) -> list[int]:
+    """The largest of many, in their own order."""
+    return np.sort(np.argsort(-values, kind="stable")[:_MOST_EXPERTS]).tolist()
 
 
 def _percent(value: float) -> str:

@@ -15,6 +15,7 @@ from metrichmsr.export.overlay_text import Font, draw_line, font, text_size, wra
 BACKGROUND = (250, 250, 248)
 _INK, _TITLE = "#46484c", "#141518"
 _GAP = 18
+_MARGIN = 12
 _HEAD, _FOOT = 44, 46  # pixels over and under a panel's picture
 
 
@@ -41,8 +42,10 @@ class Panel:
     title: str
     subtitle: str = ""
     scale: Scale | None = None
-    legend: tuple[tuple[tuple[int, int, int], str], ...] = ()
-    """Colours and what they mean."""
+    legend: tuple[tuple[tuple[int, int, int] | None, str], ...] = ()
+    """Colours and what they mean; None: text alone."""
+    color: tuple[int, int, int] | None = None
+    """A square of this colour goes before the title."""
 
 
 def frame(panel: Panel) -> Image.Image:
@@ -50,7 +53,11 @@ def frame(panel: Panel) -> Image.Image:
     height, width = panel.picture.shape[:2]
     sheet = Image.new("RGB", (width, height + _HEAD + _FOOT), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    draw_line(draw, (0, 2), panel.title, _fitting(panel.title, 17, width), _TITLE)
+    indent = 0
+    if panel.color is not None:
+        draw.rectangle((0, 5, 13, 18), fill=panel.color, outline=_INK)
+        indent = 20
+    draw_line(draw, (indent, 2), panel.title, _fitting(panel.title, 17, width - indent), _TITLE)
     if panel.subtitle:
         draw_line(draw, (0, 24), panel.subtitle, _fitting(panel.subtitle, 13, width), _INK)
     sheet.paste(Image.fromarray(panel.picture), (0, _HEAD))
@@ -59,6 +66,14 @@ def frame(panel: Panel) -> Image.Image:
         _draw_scale(sheet, draw, panel.scale, top, width)
     elif panel.legend:
         _draw_legend(draw, panel.legend, top, width)
+    return sheet
+
+
+def alone(panel: Panel) -> Image.Image:
+    """The panel as a picture of its own, with a margin."""
+    framed = frame(panel)
+    sheet = Image.new("RGB", (framed.width + 2 * _MARGIN, framed.height + _MARGIN), BACKGROUND)
+    sheet.paste(framed, (_MARGIN, _MARGIN))
     return sheet
 
 
@@ -161,7 +176,7 @@ def _draw_scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, scale: Scale, top
 
 
 def _draw_legend(
-    draw: ImageDraw.ImageDraw, legend: Sequence[tuple[tuple[int, int, int], str]], top: int, width: int
+    draw: ImageDraw.ImageDraw, legend: Sequence[tuple[tuple[int, int, int] | None, str]], top: int, width: int
 ) -> None:
     columns = 2 if len(legend) <= 4 else 4
     face = font(12 if columns == 2 else 10)
@@ -170,8 +185,9 @@ def _draw_legend(
         if (i // columns + 1) * row_height > _FOOT - 4:
             break  # many experts: the file explain.json has them all
         x, y = (i % columns) * width / columns, top + (i // columns) * row_height
-        draw.rectangle((x, y + 2, x + 12, y + 12), fill=color, outline="#46484c")
-        draw_line(draw, (x + 17, y + 1), text, face, _INK)
+        if color is not None:
+            draw.rectangle((x, y + 2, x + 12, y + 12), fill=color, outline=_INK)
+        draw_line(draw, (x + (17 if color is not None else 0), y + 1), text, face, _INK)
 
 
 def _fitting(text: str, size_px: int, width: int) -> Font:

@@ -26,6 +26,8 @@ SCHEMA = "metrichmsr-explain/1"
 _OURS = ("explain.json", "explain_*.png")
 _PNG_LEVEL = 3
 _MOST_TOKENS = 5
+_PICTURE_PX = 512
+"""Side of the crop in pictures that stand alone."""
 
 
 def write_explanation(explanation: Explanation, out_dir: Path, stem: str) -> tuple[Path, dict[str, Any]]:
@@ -38,18 +40,21 @@ def write_explanation(explanation: Explanation, out_dir: Path, stem: str) -> tup
         OutputError: something else stands under the folder's name.
     """
     from metrichmsr.export.explain_pictures import PersonPictures, rays_picture
-    from metrichmsr.export.explain_sheet import frame
+    from metrichmsr.export.explain_sheet import alone
 
     folder = out_dir / stem
     with atomic_folder(folder, is_ours=lambda name: any(fnmatch.fnmatchcase(name, p) for p in _OURS)) as partial:
         people = []
         for i in range(len(explanation.recovery.people)):
-            drawn = PersonPictures(explanation, i)
-            pictures: dict[str, Image.Image] = {"sheet": drawn.sheet(), "rays": rays_picture(drawn)}
-            pictures |= {name: frame(panel) for name, panel in drawn.expert_panels().items()}
+            drawn = PersonPictures(explanation, i, size=_PICTURE_PX)
+            pictures: dict[str, Image.Image] = {
+                "sheet": PersonPictures(explanation, i).sheet(),
+                "rays": rays_picture(drawn),
+            }
+            pictures |= {name: alone(panel) for name, panel in drawn.expert_panels().items()}
             assigned = drawn.assignment_panel()
             if assigned is not None:
-                pictures["assignment"] = frame(assigned)
+                pictures["assignment"] = alone(assigned)
             files = {}
             for name, picture in pictures.items():
                 ending = "" if name == "sheet" else "_" + name.replace(" ", "_")
@@ -85,7 +90,7 @@ def _person(explanation: Explanation, i: int, files: dict[str, str]) -> dict[str
     landmarks = explanation.landmarks
     crop_from_image = landmarks.crop_from_image[i]
     in_crop = landmarks.xy[i] @ crop_from_image[:2, :2].T + crop_from_image[:2, 2]
-    x_deg, y_deg = ray_angles_deg(explanation.K_crop[i], explanation.crop_size, 64)
+    x_deg, y_deg = ray_angles_deg(explanation.K_crop[i], explanation.crop_size, explanation.crop_size)
     layout = explanation.layout
     return {
         "id": person.id,

@@ -87,7 +87,13 @@ def inputs(config: NetworkConfig) -> tuple[Port, ...]:
     """Inputs of the graph of a network, in order."""
     rays = config.ray_size
     ports = (
-        Port("rays", (3, rays, rays), "1", "camera, z = 1", "inverse(K_crop) times (u, v, 1) at the centres of equal cells"),
+        Port(
+            "rays",
+            (3, rays, rays),
+            "1",
+            "camera, z = 1",
+            "inverse(K_crop) times (u, v, 1) at the centres of equal cells",
+        ),
         Port(
             "landmarks",
             (33, 9),
@@ -96,7 +102,9 @@ def inputs(config: NetworkConfig) -> tuple[Port, ...]:
             "BlazePose's landmarks: x, y in the crop from -1 to 1; confidence; log of sigma in half crops, divided by 3; "
             "visibility; presence; 3D place in metres, turned with the crop (hmr/crop_evidence.py: landmark_inputs)",
         ),
-        Port("K_crop", (3, 3), "px of the crop", "crop from camera", "(crop from image) times K; the crop may be turned"),
+        Port(
+            "K_crop", (3, 3), "px of the crop", "crop from camera", "(crop from image) times K; the crop may be turned"
+        ),
         Port("features", (192, 16, 16), "1", "crop", "BlazePose heavy's r16 features"),
         Port("mask", (1, 16, 16), "probability", "crop", "share of each cell that shows the person"),
     )
@@ -129,9 +137,7 @@ def random_inputs(config: NetworkConfig, batch: int, *, seed: int = 0) -> dict[s
     return values
 
 
-def export_onnx(
-    network: MetricHMR, config: NetworkConfig, path: Path, *, source: Path | None = None
-) -> dict[str, Any]:
+def export_onnx(network: MetricHMR, config: NetworkConfig, path: Path, *, source: Path | None = None) -> dict[str, Any]:
     """Write ``path`` and the JSON beside it (same name, ``.json``); returns what the JSON says.
 
     Args:
@@ -221,7 +227,9 @@ def _document(
         "camera_frame": "OpenCV: x right, y down, z forward; metres",
         "body_model": config.body,
         "bones": bones,
-        "other_bones": "identity; the toes of a foot all turn as its second toe" if config.body == "anny" else "identity",
+        "other_bones": "identity; the toes of a foot all turn as its second toe"
+        if config.body == "anny"
+        else "identity",
         "shape_names": shapes,
         "inputs": [describe(port) for port in inputs(config)],
         "outputs": [describe(port) for port in answers],
