@@ -82,12 +82,10 @@ class Explainer:
             ModelFileError: the checkpoint is missing or damaged.
         """
         _ = self._recoverer.regressor  # a missing checkpoint should be told before a minute of work
-        self._recoverer.sight = None
-        recovery = self._recoverer(source, camera=camera)
-        if self._recoverer.sight is None:
+        recovery, sight = self._recoverer.watch(source, camera)
+        if sight is None:
             raise InputError(f"{recovery.image_path}: nobody was found in this picture, so there is nothing to explain")
-        people, seen_by = self._recoverer.sight
-        return self._look_inside(recovery, people, seen_by)
+        return self._look_inside(recovery, *sight)
 
     def _look_inside(self, recovery: Recovery, people: People, camera: Camera) -> Explanation:
         import torch
@@ -130,10 +128,17 @@ def explain(source: str | Path | np.ndarray, *, camera: Camera | None = None, **
 class _Watched(Recoverer):
     """Keeps what the network was given."""
 
-    sight: tuple[People, Camera] | None = None
+    _sight: tuple[People, Camera] | None = None
+
+    def watch(
+        self, source: str | Path | np.ndarray | Photo, camera: Camera | None
+    ) -> tuple[Recovery, tuple[People, Camera] | None]:
+        """The recovery, and what the network was given for it; None where nobody was found."""
+        self._sight = None
+        return self(source, camera=camera), self._sight
 
     def _estimate(self, people: People, camera: Camera, warnings: list[str]) -> BodyEstimates:
-        self.sight = people, camera
+        self._sight = people, camera
         return super()._estimate(people, camera, warnings)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image, ImageDraw
 
-from metrichmsr.export.overlay_text import draw_line, font, text_size
+from metrichmsr.export.overlay_text import Font, draw_line, font, text_size
 from metrichmsr.export.palette import person_color
 from metrichmsr.hmr.routing_maps import TokenLayout
 
@@ -182,7 +182,7 @@ def angle_colors(values: Float[np.ndarray, "*N"], low: float, high: float) -> UI
     return np.ascontiguousarray(coded[:, 0, ::-1].reshape(*level.shape, 3))
 
 
-def _label_line(draw: ImageDraw.ImageDraw, angles: np.ndarray, value: float, text: str, face) -> None:  # noqa: ANN001
+def _label_line(draw: ImageDraw.ImageDraw, angles: np.ndarray, value: float, text: str, face: Font) -> None:
     """The angle's number on its line, where the line is nearest to the map's middle line across all lines."""
     size = angles.shape[0]
     w, h = text_size(text, face)
@@ -192,7 +192,7 @@ def _label_line(draw: ImageDraw.ImageDraw, angles: np.ndarray, value: float, tex
         return
     down, right = (float(part.mean()) for part in np.gradient(angles))
     norm = math.hypot(down, right) or 1.0
-    # All numbers in a row, beside the person who is in the middle: at the top where the lines run down, else at the right.
+    # All numbers in a row, beside the person in the middle: at the top where the lines run down, else at the right.
     across = (columns - size / 2) * (down / norm) - (rows - size / 2) * (right / norm)
     side = 1 if abs(down) > abs(right) else math.copysign(1, right)
     best = int(np.abs(side * across - 0.4 * size).argmin())

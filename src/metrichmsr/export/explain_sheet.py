@@ -132,7 +132,7 @@ def stack(pictures: Sequence[Image.Image]) -> Image.Image:
 def join_rows(rows: Sequence[tuple[str, Sequence[Image.Image]]], *, title: str, lines: Sequence[str]) -> Image.Image:
     """The sheet: a title with lines of text, then rows of pictures, each under its heading."""
     width = max(sum(p.width for p in row) + _GAP * (len(row) + 1) for _, row in rows)
-    face, small = font(24), font(14)
+    small = font(14)
     wrapped = [part for line in lines for part in wrap(line, small, width - 2 * _GAP)]
     line_height = text_size("", small)[1] + 5
     head = _GAP + 36 + line_height * len(wrapped) + 6
@@ -140,7 +140,7 @@ def join_rows(rows: Sequence[tuple[str, Sequence[Image.Image]]], *, title: str, 
     height = head + sum(heading + max(p.height for p in row) for _, row in rows) + _GAP
     sheet = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    draw_line(draw, (_GAP, _GAP), title, _fitting(title, face.size, width - 2 * _GAP), _TITLE)  # pyright: ignore[reportAttributeAccessIssue]
+    draw_line(draw, (_GAP, _GAP), title, _fitting(title, 24, width - 2 * _GAP), _TITLE)
     for i, line in enumerate(wrapped):
         draw_line(draw, (_GAP, _GAP + 36 + i * line_height), line, small, _INK)
     top = head

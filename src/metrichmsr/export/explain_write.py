@@ -118,10 +118,7 @@ def _person(explanation: Explanation, i: int, files: dict[str, str]) -> dict[str
 def _layer(explanation: Explanation, layer: LayerTrace, i: int) -> dict[str, Any]:
     """Routing weights and experts' parts in one layer."""
     count = next(iter(layer.added.values())).shape[1]
-    if layer.kind == "patch":
-        names = explanation.layout.names
-    else:
-        names = tuple(f"query {k + 1}" for k in range(count))
+    names = tuple(f"query {k + 1}" for k in range(count)) if layer.kind == "global" else explanation.layout.names
     effects = {effect.expert: effect for effect in explanation.effects if effect.layer == layer.name}
     shares, experts = layer.shares(), []
     routing = layer.routing

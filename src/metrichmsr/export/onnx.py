@@ -99,8 +99,9 @@ def inputs(config: NetworkConfig) -> tuple[Port, ...]:
             (33, 9),
             "mixed",
             "crop",
-            "BlazePose's landmarks: x, y in the crop from -1 to 1; confidence; log of sigma in half crops, divided by 3; "
-            "visibility; presence; 3D place in metres, turned with the crop (hmr/crop_evidence.py: landmark_inputs)",
+            "BlazePose's landmarks: x, y in the crop from -1 to 1; confidence; a third of the log of sigma in half "
+            "crops; visibility; presence; 3D place in metres, turned with the crop (hmr/crop_evidence.py: "
+            "landmark_inputs)",
         ),
         Port(
             "K_crop", (3, 3), "px of the crop", "crop from camera", "(crop from image) times K; the crop may be turned"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -83,7 +83,7 @@ class LayerTrace:
     routing: Routing | None
     """Of the N image tokens (patch) or image-level tokens (global); None without routed experts."""
     added: dict[str, Float[Tensor, "B N"]]
-    """By expert: length of what it added to each of its tokens, g_i(x)·‖e_i(x)‖. The ray expert has tokens of its own."""
+    """By expert: length of what it added to each of its tokens, g_i(x)·‖e_i(x)‖. The ray expert has its own tokens."""
 
     def shares(self) -> dict[str, Float[Tensor, "B N"]]:
         """By image expert: its part of what all of them added to each token (of lengths; sums to 1)."""
@@ -138,11 +138,11 @@ def trace(network: MetricHMR, crops: CropEvidence) -> tuple[NetworkOutput, tuple
     counts: list[int] = []
     hooks = [network.image_encoder.register_forward_hook(lambda _, __, tokens: counts.append(tokens.shape[1]))]
     for name, layer in layers.items():
-        hooks.append(
-            layer.register_forward_hook(
-                lambda _, inputs, output, name=name: seen.__setitem__(name, (*inputs, output[2]))
-            )
-        )
+
+        def keep(_: nn.Module, given: Any, made: Any, name: str = name) -> None:
+            seen[name] = (given[0], given[1], made[2])
+
+        hooks.append(layer.register_forward_hook(keep))
     try:
         output = network(crops)
     finally:
@@ -166,7 +166,11 @@ def _layer_trace(name: str, layer: HumanMoE, image: Tensor, ray: Tensor, routing
 @contextmanager
 def silenced(layer: HumanMoE, name: str) -> Iterator[None]:
     """Within the block the named expert of a layer adds nothing; routing weights stay as they are."""
-    hook = expert(layer, name).register_forward_hook(lambda _, __, output: torch.zeros_like(output))
+
+    def nothing(_: nn.Module, __: Any, made: Any) -> Tensor:
+        return torch.zeros_like(made)
+
+    hook = expert(layer, name).register_forward_hook(nothing)
     try:
         yield
     finally:
