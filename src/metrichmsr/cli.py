@@ -202,4 +202,5 @@ examples:
   metrichmsr recover photos/ --out results     a whole folder
   metrichmsr recover photo.jpg --height 1.82   with the person's known height in metres
   metrichmsr recover --help                    all options
+  metrichmsr explain photo.jpg                 what each expert of the network worked on
   metrichmsr synth --preview people.png        a look at synthetic people"""
