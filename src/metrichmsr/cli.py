@@ -132,6 +132,22 @@ def _train(argv: list[str]) -> int:
     return train_hmr(parse(TrainHmrArgs, argv[1:], "train hmr", prefixes=True))
 
 
+def _explain(argv: list[str]) -> int:
+    from metrichmsr.cli_explain import ExplainArgs, explain_photo
+
+    return explain_photo(parse(ExplainArgs, argv, "explain"))
+
+
+def _export(argv: list[str]) -> int:
+    if not argv or argv[0] != "onnx":
+        raise UsageError(
+            "export what? There is onnx, as in: metrichmsr export onnx --checkpoint FILE --out network.onnx"
+        )
+    from metrichmsr.cli_export import ExportOnnxArgs, export_checkpoint
+
+    return export_checkpoint(parse(ExportOnnxArgs, argv[1:], "export onnx"))
+
+
 def _doctor(argv: list[str]) -> int:
     args = parse(DoctorArgs, argv, "doctor")
     from metrichmsr.doctor import as_json, as_text, examine, is_fit
@@ -166,6 +182,8 @@ class _Verb:
 
 _VERBS = {
     "recover": _Verb(_recover, "people of photos and videos as meshes, heights and positions in metres"),
+    "explain": _Verb(_explain, "what the network saw in a photo, and which of its experts worked on what"),
+    "export": _Verb(_export, "the network as an ONNX file for other runtimes"),
     "train": _Verb(_train, "the network: training samples from synthetic people, and training on them"),
     "synth": _Verb(_synth, "synthetic people with exact truth: training sets, the SynFocal benchmark"),
     "evaluate": _Verb(_evaluate, "measure the recovery on real photos with ground truth, or on SynFocal"),
@@ -190,4 +208,5 @@ examples:
   metrichmsr recover photos/ --out results     a whole folder
   metrichmsr recover photo.jpg --height 1.82   with the person's known height in metres
   metrichmsr recover --help                    all options
+  metrichmsr explain photo.jpg                 what each expert of the network worked on
   metrichmsr synth --preview people.png        a look at synthetic people"""

@@ -38,6 +38,7 @@ _NEEDED = {  # module → the package it comes in
 _OPTIONAL = {  # module → what it adds, and how to get it
     "av": ("videos as input", "pip install 'metrichmsr[video]'"),
     "transformers": ("other detectors, ViTPose, depth models", "pip install 'metrichmsr[transformers]'"),
+    "onnxscript": ("export onnx", "pip install 'metrichmsr[onnx]'"),
     "pyarrow": ("--table parquet", "pip install pyarrow"),
     "anycalib": ("--calibrate anycalib", "see its project page"),
     "geocalib": ("--calibrate geocalib", "see its project page"),

@@ -7,6 +7,8 @@
 | :mod:`~metrichmsr.export.glb` | ``scene.glb``: everybody and the camera | y up, z backwards, metres |
 | :mod:`~metrichmsr.export.overlay` | ``overlay.png``: meshes over the photo, side and top view | metre grid |
 | :mod:`~metrichmsr.export.people_table` | ``people.csv`` or ``.parquet``: a row per person | camera frame, metres |
+| :mod:`~metrichmsr.export.explain_write` | ``explain.json`` and pictures of routing, see ``docs/explain.md`` | crop |
+| :mod:`~metrichmsr.export.onnx` | the network as ``.onnx`` with its ``.json`` | camera frame, metres |
 | :mod:`~metrichmsr.export.write` | a whole result folder, put in place at once | |
 """
 

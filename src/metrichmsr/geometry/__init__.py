@@ -1,7 +1,15 @@
 """Cameras, crops, ray maps, rotations and alignment: pure functions on batched torch tensors."""
 
 from metrichmsr.geometry.alignment import Similarity, affine_align, rigid_align, similarity_align
-from metrichmsr.geometry.cameras import fov_to_focal, intrinsics, pixel_centers, project, scale_intrinsics, unproject
+from metrichmsr.geometry.cameras import (
+    fov_to_focal,
+    intrinsics,
+    invert_intrinsics,
+    pixel_centers,
+    project,
+    scale_intrinsics,
+    unproject,
+)
 from metrichmsr.geometry.crops import crop_from_image_matrix, crop_intrinsics, square_box
 from metrichmsr.geometry.raymap import bounding_ray_map, ray_map
 from metrichmsr.geometry.rotations import camera_from_view, matrix_to_rotation_6d, rotation_6d_to_matrix
@@ -15,6 +23,7 @@ __all__ = [
     "crop_intrinsics",
     "fov_to_focal",
     "intrinsics",
+    "invert_intrinsics",
     "matrix_to_rotation_6d",
     "pixel_centers",
     "project",

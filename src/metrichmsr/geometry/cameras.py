@@ -22,6 +22,17 @@ def intrinsics(
     return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], dtype=dtype)
 
 
+def invert_intrinsics(K: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
+    """K⁻¹ in closed form, where the last row of K is (0, 0, 1), as that of every camera and crop is.
+
+    Unlike a general inverse it can be traced into graphs of other runtimes.
+    """
+    (a, b, u), (c, d, v), (zero, _, one) = (row.unbind(-1) for row in K.unbind(-2))
+    size = a * d - b * c
+    rows = [d, -b, b * v - d * u, -c, a, c * u - a * v, zero, zero, one * size]
+    return (torch.stack(rows, dim=-1) / size[..., None]).unflatten(-1, (3, 3))
+
+
 def fov_to_focal(fov_deg: float, length_px: float) -> float:
     """Focal length in pixels of a centred camera that sees ``fov_deg`` degrees across ``length_px`` pixels."""
     return 0.5 * length_px / math.tan(math.radians(fov_deg) / 2)

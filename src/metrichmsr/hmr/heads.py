@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metrichmsr.geometry import camera_from_view, rotation_6d_to_matrix
+from metrichmsr.geometry import camera_from_view, invert_intrinsics, rotation_6d_to_matrix
 from metrichmsr.hmr.body_parameters import BodySizes
 
 _TYPICAL_EXTENT_M = 2.2
@@ -119,13 +119,13 @@ def camera_from_crop(K_crop: Float[Tensor, "B 3 3"], crop_size: int) -> Float[Te
     The view looks through the crop's middle, and the crop's own down direction is its y. K_crop = (crop from image)·K
     may include a turn of the crop in the image plane.
     """
-    inverse = torch.linalg.inv(K_crop.double())
+    inverse = invert_intrinsics(K_crop.double())
     middle = torch.nn.functional.normalize(inverse @ inverse.new_tensor([crop_size / 2, crop_size / 2, 1]), dim=-1)
     view = camera_from_view(middle)
     # Where the crop's right points, seen in the view: what turn about its axis is left.
     right = inverse[:, :, 0] - middle * (inverse[:, :, 0] * middle).sum(-1, keepdim=True)
     x, y = (view.transpose(1, 2) @ right[..., None]).squeeze(-1)[:, :2].unbind(-1)
-    norm = torch.hypot(x, y)
+    norm = (x.square() + y.square()).sqrt()  # hypot has no ONNX operation
     cos, sin, zero, one = x / norm, y / norm, torch.zeros_like(x), torch.ones_like(x)
     turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
     return (view @ turn).to(K_crop.dtype)
@@ -146,6 +146,6 @@ def decode_position(output: HeadOutput, K_crop: Float[Tensor, "B 3 3"], crop_siz
         return output.xyz_m
     half = crop_size / 2
     pixel = torch.cat([output.place * half + half, torch.ones_like(output.place[:, :1])], dim=-1)
-    ray = (torch.linalg.inv(K_crop.float()) @ pixel[..., None]).squeeze(-1)
+    ray = (invert_intrinsics(K_crop.float()) @ pixel[..., None]).squeeze(-1)
     depth = output.log_extent.clamp(-3, 5).exp() * crop_focal(K_crop.float()) / crop_size
     return ray / ray[:, 2:] * depth[:, None]

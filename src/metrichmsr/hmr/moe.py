@@ -66,6 +66,16 @@ class RoutedExperts(nn.Module):
 
     def forward(self, x: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N D"], Routing]:
         """Mixtures of the experts' answers, and the routing."""
+        dispatch, combine, answers = self._work(x)
+        mixed = torch.einsum("bnes,besd->bnd", combine, answers)
+        return mixed, Routing(dispatch.sum(-1), combine.sum(-1))
+
+    def contributions(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B E N D"]:
+        """g_i(x)·e_i(x) of each expert; summed over the experts, what :meth:`forward` adds to the tokens."""
+        _, combine, answers = self._work(x)
+        return torch.einsum("bnes,besd->bend", combine, answers)
+
+    def _work(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # b batch, n token, e expert, s slot, d width
         normal = nn.functional.normalize
         logits = torch.einsum("bnd,esd->bnes", normal(x, dim=-1), normal(self.slots, dim=-1)) * self.scale
@@ -73,8 +83,7 @@ class RoutedExperts(nn.Module):
         combine = logits.flatten(2).softmax(dim=-1).view_as(logits)
         slots = torch.einsum("bnes,bnd->besd", dispatch, x)
         answers = torch.stack([expert(slots[:, i]) for i, expert in enumerate(self.experts)], dim=1)
-        mixed = torch.einsum("bnes,besd->bnd", combine, answers)
-        return mixed, Routing(dispatch.sum(-1), combine.sum(-1))
+        return dispatch, combine, answers
 
 
 class HumanMoE(nn.Module):

@@ -102,13 +102,14 @@ class MetricHMR(nn.Module):
     def forward(self, crops: CropEvidence) -> NetworkOutput:
         """Parameters of the bodies, and who of the experts worked on what."""
         image = self.image_encoder(crops)  # B N D
-        withheld = self.no_ray.expand(len(image), 1, -1)
+        batch = image.shape[0]  # len() would freeze the batch in exported graphs
+        withheld = self.no_ray.expand(batch, 1, -1)
         ray = withheld if self.ray_encoder is None else self.ray_encoder(crops.rays)  # B M D
         patch_routing, global_routing = [], []
         for layer in self.patch_layers:
             image, ray, routing = layer(image, ray)
             patch_routing.append(routing)
-        queries = self.queries.expand(len(image), -1, -1)  # B Q D
+        queries = self.queries.expand(batch, -1, -1)  # B Q D
         queries = self.read_out(queries, torch.cat([image, ray], dim=1))
         camera = ray.mean(1, keepdim=True)  # B 1 D
         for layer in self.global_layers:
