@@ -236,7 +236,7 @@ _MAIN = (
 _PROTOCOL = (
     "Subjects of focal twins, five pictures each (20, 35, 55, 80, 110° of horizontal field of view); K given, except "
     "where it is withheld and 60° are assumed. Regions from the true keypoints with a detector's errors; every method "
-    "gets the same landmarks. MPJPE and PVE relative to the pelvis (BlazePose's landmarks: to the middle of the hips); RDE: "
+    "gets the same landmarks. MPJPE and PVE relative to the pelvis (BlazePose's: to the middle of the hips); RDE: "
     "error of the pelvis's distance by the distance."
 )
 
