@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from metrichmsr import cli
+from metrichmsr.cli_recover import _is_result
 from metrichmsr.errors import InputError, UsageError
 from metrichmsr.explain import Explainer, Explanation, explain
 from metrichmsr.export import explain_panels as panels
@@ -74,6 +75,8 @@ def test_files_and_their_json(street: Explanation, tmp_path: Path) -> None:
         for name in person["files"].values():
             with Image.open(folder / name) as picture:
                 assert min(picture.size) > 300
+    assert all(_is_result(folder / name) for person in read["people"] for name in person["files"].values())
+    assert not _is_result(tmp_path / "explain_me.png")  # somebody's photo
     on_disk = {path.name for path in folder.iterdir()}
     assert on_disk == {"explain.json", "mine.txt"} | {n for p in read["people"] for n in p["files"].values()}
 

@@ -178,6 +178,8 @@ def tell_many(report: BatchReport, out_dir: Path, stream: TextIO) -> None:
 
 def _is_result(path: Path) -> bool:
     # Folders searched again, after a run into one of them: our own pictures are no photos.
+    if path.name.startswith("explain_"):
+        return (path.parent / "explain.json").is_file()
     return path.name in ("overlay.png", "depth.png", "depth_preview.png") and (path.parent / "result.json").is_file()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import warnings
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -161,8 +162,11 @@ def export_onnx(network: MetricHMR, config: NetworkConfig, path: Path, *, source
     batch = torch.export.Dim("batch", min=1)
     shapes: dict[str, Any] = {name: {0: batch} for name in names}
     shapes |= {name: None for name in _OPTIONAL if name not in names}
+    # The exporter talks about parts of its own that this network does not need.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the exporter about its own parts
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             portable,
             kwargs=example,
