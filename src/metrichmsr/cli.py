@@ -123,8 +123,17 @@ def _evaluate(argv: list[str]) -> int:
 
 
 def _train(argv: list[str]) -> int:
-    if not argv or argv[0] not in ("samples", "hmr"):
-        raise UsageError("train what? There is samples (make training samples) and hmr (train the network on them)")
+    if not argv or argv[0] not in ("samples", "hmr", "calibrate", "promote"):
+        raise UsageError(
+            "train what? There is samples (make training samples), hmr (train the network on them), calibrate (its "
+            "sigmas) and promote (ship it, where it wins)"
+        )
+    if argv[0] in ("calibrate", "promote"):
+        from metrichmsr.cli_promote import CalibrateArgs, PromoteArgs, calibrate, promote
+
+        if argv[0] == "calibrate":
+            return calibrate(parse(CalibrateArgs, argv[1:], "train calibrate"))
+        return promote(parse(PromoteArgs, argv[1:], "train promote"))
     from metrichmsr.cli_train import SampleArgs, TrainHmrArgs, make_samples, train_hmr
 
     if argv[0] == "samples":

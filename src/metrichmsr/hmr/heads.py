@@ -7,6 +7,7 @@ exactly, by :func:`camera_from_crop`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -93,6 +94,13 @@ class Heads(nn.Module):
 
     low: Tensor
     range: Tensor
+
+    @torch.no_grad()
+    def scale_sigmas(self, *, distance: float, height: float, joints: float) -> None:
+        """Make all predicted sigmas larger by these factors (calibration)."""
+        self.position.out.bias[-1] += math.log(distance)
+        self.shape.out.bias[-1] += math.log(height)
+        self.pose.out.bias[-17:] += math.log(joints)
 
     def forward(self, x: Float[Tensor, "B W"]) -> HeadOutput:
         """Predictions in float32."""

@@ -99,6 +99,10 @@ class AssetFolder:
     def _broken(self, path: Path, error: Exception) -> None:
         self.problems.append(f"{path}: cannot be read ({error or type(error).__name__})")
 
+    def credits(self) -> list[str]:
+        """Those of everything in the folder: more than a training set needs, never less."""
+        return self.attributions([f"{item.kind}/{item.name}" for item in self.items] + list(_POSE_LICENCES))
+
     def attributions(self, names: Iterable[str]) -> list[str]:
         """Name, author and licence of these assets, a line each, for the card of what was made with them.
 

@@ -53,8 +53,8 @@ class Validation:
 
 
 @torch.no_grad()
-def validate(network: MetricHMR, samples: Samples, parameters: BodyParameters, *, ray_size: int) -> Validation:
-    """Measure a network.
+def errors(network: MetricHMR, samples: Samples, parameters: BodyParameters, *, ray_size: int) -> dict[str, Tensor]:
+    """Errors of every sample; ``z_*`` are those by the predicted sigma.
 
     Args:
         network: any mode; left as it was.
@@ -92,7 +92,12 @@ def validate(network: MetricHMR, samples: Samples, parameters: BodyParameters, *
         }
         for name, values in rows.items():
             columns.setdefault(name, []).append(values)
-    column = {name: torch.cat(values) for name, values in columns.items()}
+    return {name: torch.cat(values) for name, values in columns.items()}
+
+
+def validate(network: MetricHMR, samples: Samples, parameters: BodyParameters, *, ray_size: int) -> Validation:
+    """Measure a network; arguments as for :func:`errors`."""
+    column = errors(network, samples, parameters, ray_size=ray_size)
 
     def mean(values: Tensor) -> float:
         return float(values.mean())

@@ -1,0 +1,120 @@
+"""``train calibrate`` and ``train promote``: from a run's checkpoint to the network in the package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from metrichmsr.cli_train import shards
+from metrichmsr.errors import UsageError
+
+
+@dataclass(frozen=True)
+class CalibrateArgs:
+    """Scale a network's sigmas so that 68 % of held-out errors lie within one sigma."""
+
+    checkpoint: Path
+    """Network to calibrate; it is left as it is."""
+    validation: Path
+    """Folder (or shard) of held-out samples."""
+    out: Path
+    """File for the calibrated network."""
+
+
+@dataclass(frozen=True)
+class PromoteArgs:
+    """Ship a network: it replaces the one in the package where it wins on the validation samples, and only there.
+
+    Exit status 1, with both networks' figures, where it does not win.
+    """
+
+    checkpoint: Path
+    """Network of a run, calibrated (metrichmsr train calibrate)."""
+    validation: Path
+    """Folder (or shard) of the fixed held-out samples."""
+    recipe: str = ""
+    """How it was trained, in a sentence or two, for the card."""
+    assets: Path | None = None
+    """Asset folder that its training pictures were made with: whoever made something in it is named on the card."""
+    dry_run: bool = False
+    """Compare, and change nothing."""
+
+
+def calibrate(args: CalibrateArgs) -> int:
+    """Run ``train calibrate``."""
+    import dataclasses
+
+    import torch
+
+    from metrichmsr.export.atomic import atomic_file
+    from metrichmsr.hmr.checkpoint import load_network, save_network
+    from metrichmsr.training.calibration import calibrate_sigmas
+    from metrichmsr.training.config import TrainConfig
+    from metrichmsr.training.samples import read_samples
+    from metrichmsr.training.trainer import training_body
+
+    if args.out.resolve() == args.checkpoint.resolve():
+        raise UsageError(f"{args.out}: --out would overwrite the checkpoint itself")
+    network, config, notes = load_network(args.checkpoint)
+    samples = read_samples(shards([args.validation]))
+    found = calibrate_sigmas(network, samples, training_body(TrainConfig()), ray_size=config.ray_size)
+    text = json.dumps(dataclasses.asdict(found))
+    with atomic_file(args.out) as path:
+        save_network(path, network, config, dtype=torch.float32, **{**notes, "calibration": text})
+    sys.stdout.write("| sigma of | factor | within one sigma before | after |\n| --- | ---: | ---: | ---: |\n")
+    for kind, factor in found.factors.items():
+        row = f"| {kind} | {factor:.2f} | {100 * found.before[kind]:.0f} % | {100 * found.after[kind]:.0f} % |"
+        sys.stdout.write(row + "\n")
+    return 0
+
+
+def promote(args: PromoteArgs) -> int:
+    """Run ``train promote``."""
+    from metrichmsr.hmr.regress import WEIGHTS
+    from metrichmsr.synthetic.assets import AssetFolder
+    from metrichmsr.training.config import TrainConfig
+    from metrichmsr.training.promotion import promote as take_its_place
+    from metrichmsr.training.samples import read_samples
+    from metrichmsr.training.trainer import training_body
+
+    paths = shards([args.validation])
+    folder = AssetFolder.find(args.assets) if args.assets is not None else None
+    evidence = {
+        "recipe": args.recipe or "see the config below",
+        "validated on": f"{len(paths)} shards, {', '.join(path.name for path in paths[:4])}",
+        "commit": _commit(),
+    }
+    verdict = take_its_place(
+        args.checkpoint,
+        WEIGHTS,
+        read_samples(paths),
+        training_body(TrainConfig()),
+        evidence=evidence,
+        attributions=() if folder is None else folder.credits(),
+        write=not args.dry_run,
+    )
+    sys.stdout.write(verdict.table() + "\n")
+    if verdict.wins:
+        sys.stdout.write("it wins" + ("" if args.dry_run else f": {WEIGHTS} is written") + "\n")
+        return 0
+    sys.stdout.write("it does not win: " + "; ".join(verdict.reasons) + "\n")
+    return 1
+
+
+def _commit() -> str:
+    """Of the checkout that the package runs from, for the card."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown (not a git checkout)"
+    return found.stdout.strip()

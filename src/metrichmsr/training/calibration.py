@@ -1,0 +1,70 @@
+"""Calibration of predicted sigmas: one factor a kind, so that 68 % of held-out errors lie within one sigma."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from metrichmsr.errors import InputError
+from metrichmsr.hmr.body_parameters import BodyParameters
+from metrichmsr.hmr.network import MetricHMR
+from metrichmsr.training.samples import Samples
+from metrichmsr.training.validation import errors
+
+SHARE = 0.6827
+"""Of a normal distribution within one sigma."""
+KINDS = ("distance", "height", "joints")
+_FEWEST = 20
+
+
+@dataclass(frozen=True)
+class SigmaCalibration:
+    """What was found on one half of the samples, and what it does on the other."""
+
+    factors: dict[str, float]
+    """By which sigmas grow, by kind."""
+    before: dict[str, float]
+    """Share of errors within one sigma on the other half, uncalibrated."""
+    after: dict[str, float]
+    """The same, calibrated."""
+
+
+def sigma_factor(z: Float[Tensor, "N"]) -> float:
+    """The factor for which 68 % of errors lie within one sigma.
+
+    Args:
+        z: absolute errors by their sigmas.
+    """
+    return max(float(torch.quantile(z.float(), SHARE)), 1e-3)
+
+
+def calibrate_sigmas(
+    network: MetricHMR, samples: Samples, parameters: BodyParameters, *, ray_size: int
+) -> SigmaCalibration:
+    """Calibrate a network in place.
+
+    Args:
+        network: its heads are changed.
+        samples: held out; the factors come from every second one, the report from the others.
+        parameters: body model.
+        ray_size: resolution of the ray map.
+
+    Raises:
+        InputError: too few samples.
+    """
+    if len(samples) < 2 * _FEWEST:
+        raise InputError(f"{len(samples)} samples are too few to calibrate sigmas on; at least {2 * _FEWEST}")
+    column = errors(network, samples, parameters, ray_size=ray_size)
+    z = {kind: column[f"z_{kind}"] for kind in KINDS}
+    per_sample = {kind: values.reshape(len(samples), -1) for kind, values in z.items()}
+    factors = {kind: sigma_factor(values[::2].flatten()) for kind, values in per_sample.items()}
+    others = {kind: values[1::2].flatten() for kind, values in per_sample.items()}
+    network.heads.scale_sigmas(**factors)
+    return SigmaCalibration(
+        factors=factors,
+        before={kind: float((values < 1).float().mean()) for kind, values in others.items()},
+        after={kind: float((values < factors[kind]).float().mean()) for kind, values in others.items()},
+    )

@@ -1,0 +1,149 @@
+"""The gate before the shipped network: a new one takes its place only where it wins on the fixed validation samples."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from metrichmsr.errors import UsageError
+from metrichmsr.export.atomic import atomic_file
+from metrichmsr.hmr.body_parameters import BodyParameters
+from metrichmsr.hmr.checkpoint import load_network, save_network
+from metrichmsr.training.samples import Samples
+from metrichmsr.training.validation import Validation, validate
+from metrichmsr.weights import file_hash
+
+MAIN_FIGURES = ("mpjpe_mm", "pa_mpjpe_mm", "distance_percent", "height_cm")
+MAY_WORSEN = 1.05
+"""No main figure may become worse than by this factor, whatever the score."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a network wins, and by which figures."""
+
+    new: Validation
+    shipped: Validation | None
+    reasons: tuple[str, ...]
+    """Why it does not win; empty where it does."""
+
+    @property
+    def wins(self) -> bool:
+        """Whether it may take the shipped one's place."""
+        return not self.reasons
+
+    def table(self) -> str:
+        """Both side by side, as Markdown."""
+        new = self.new.numbers()
+        old = {} if self.shipped is None else self.shipped.numbers()
+        lines = ["| figure | new | shipped |", "| --- | ---: | ---: |"]
+        lines += [
+            f"| {name} | {value:.3f} | {f'{old[name]:.3f}' if name in old else '–'} |" for name, value in new.items()
+        ]
+        return "\n".join(lines)
+
+
+def judge(new: Validation, shipped: Validation | None) -> Verdict:
+    """Compare two networks' figures over the same samples.
+
+    Args:
+        new: of the candidate, after rounding to float16.
+        shipped: of the one in the package; None where there is none: then a constant stature is to be beaten.
+    """
+    if shipped is None:
+        worse = new.height_cm >= new.height_constant_cm
+        return Verdict(new, None, ("its stature is no better than a constant",) if worse else ())
+    reasons = []
+    if new.score >= shipped.score:
+        reasons.append(f"its score is {new.score:.3f}, the shipped one's {shipped.score:.3f} (lower is better)")
+    for name in MAIN_FIGURES:
+        mine, theirs = getattr(new, name), getattr(shipped, name)
+        if mine > MAY_WORSEN * theirs:
+            reasons.append(f"its {name} is {mine:.2f}, the shipped one's {theirs:.2f}")
+    return Verdict(new, shipped, tuple(reasons))
+
+
+def promote(
+    candidate: Path,
+    shipped: Path,
+    samples: Samples,
+    parameters: BodyParameters,
+    *,
+    evidence: Mapping[str, str],
+    attributions: Sequence[str] = (),
+    write: bool = True,
+) -> Verdict:
+    """Put a network in the shipped one's place, as float16 with a card, where it wins.
+
+    Args:
+        candidate: checkpoint of a run.
+        shipped: the package's file; its card lies beside it as ``.md``.
+        samples: fixed validation samples.
+        parameters: body model.
+        evidence: more rows for the card: data, recipe, commit…
+        attributions: a line for each asset that its training pictures hold.
+        write: False only compares.
+
+    Raises:
+        ModelFileError: one of the two cannot be read.
+        UsageError: the candidate is the shipped file itself.
+    """
+    if shipped.is_file() and candidate.resolve() == shipped.resolve():
+        raise UsageError(f"{candidate}: is the shipped checkpoint itself")
+    network, config, notes = load_network(candidate)
+    # What is shipped is rounded: it is measured so.
+    network.load_state_dict({name: tensor.half().float() for name, tensor in network.state_dict().items()})
+    figures = validate(network, samples, parameters, ray_size=config.ray_size)
+    before = None
+    if shipped.is_file():
+        old, old_config, _ = load_network(shipped)
+        before = validate(old, samples, parameters, ray_size=old_config.ray_size)
+    verdict = judge(figures, before)
+    if not (verdict.wins and write):
+        return verdict
+    kept = {name: notes[name] for name in ("training", "step", "calibration") if name in notes}
+    with atomic_file(shipped) as temporary:
+        save_network(temporary, network, config, validation=json.dumps(figures.numbers()), **kept)
+    rows = {
+        "parameters": f"{sum(p.numel() for p in network.parameters()):,}",
+        **evidence,
+        "steps": notes.get("step", "unknown"),
+        "licence": "Apache-2.0; credits of the assets in its training pictures below",
+        "size": f"{shipped.stat().st_size:,} bytes, float16",
+        "date": datetime.date.today().isoformat(),
+        "SHA-256": f"`{file_hash(shipped)}`",
+    }
+    with atomic_file(shipped.with_suffix(".md")) as temporary:
+        temporary.write_text(_card(shipped.name, rows, verdict, notes, attributions), encoding="utf-8")
+    return verdict
+
+
+def _card(
+    name: str, rows: Mapping[str, str], verdict: Verdict, notes: Mapping[str, str], attributions: Sequence[str]
+) -> str:
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+    credit = "\n".join(f"- {line}" for line in attributions) or "- procedural appearance of this package only"
+    return f"""# {name}
+
+MetricHMR, the preset `small` (`metrichmsr.hmr`): BlazePose's features and landmarks and the crop's ray map to a metric
+Anny body. Written by `metrichmsr train promote`, which compared it with the one shipped before.
+
+| | |
+| --- | --- |
+{table}
+
+## Figures over {verdict.new.samples} held-out rendered crops
+
+{verdict.table()}
+
+## Training config
+
+`{notes.get("training", "unknown")}`
+
+## Credits of what its training pictures show
+
+{credit}
+"""

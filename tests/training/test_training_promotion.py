@@ -1,0 +1,125 @@
+"""Sigmas are calibrated to what they say, and only a better network takes the shipped one's place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("accelerate")
+
+from metrichmsr import cli
+from metrichmsr.errors import InputError, UsageError
+from metrichmsr.hmr import regress
+from metrichmsr.hmr.checkpoint import load_network, save_network
+from metrichmsr.hmr.config import SMALL
+from metrichmsr.hmr.network import build
+from metrichmsr.training.calibration import calibrate_sigmas, sigma_factor
+from metrichmsr.training.config import TrainConfig
+from metrichmsr.training.promotion import judge, promote
+from metrichmsr.training.samples import Samples, write_samples
+from metrichmsr.training.simulated import SimulatedLandmarks
+from metrichmsr.training.trainer import training_body
+from metrichmsr.training.validation import errors, validate
+from metrichmsr.weights import file_hash
+
+TINY = replace(SMALL, width=24, heads=2, hidden=48, queries=2, slots=2, patch_layers=1, global_layers=1)
+CONFIG = TrainConfig(network=TINY, vertices=60)
+
+
+@pytest.fixture(scope="module")
+def samples() -> Samples:
+    return SimulatedLandmarks.load(None).sample(64, torch.Generator().manual_seed(0))
+
+
+def tiny(seed: int):
+    torch.manual_seed(seed)
+    return build(TINY)
+
+
+def test_factor_of_normal_errors_is_their_size() -> None:
+    z = 2.5 * torch.randn(200_000, generator=torch.Generator().manual_seed(0)).abs()
+    assert sigma_factor(z) == pytest.approx(2.5, rel=0.01)
+
+
+def test_calibrated_sigmas_hold_what_they_say(samples: Samples) -> None:
+    network, parameters = tiny(0), training_body(CONFIG)
+    before = errors(network, samples, parameters, ray_size=TINY.ray_size)
+    found = calibrate_sigmas(network, samples, parameters, ray_size=TINY.ray_size)
+    after = errors(network, samples, parameters, ray_size=TINY.ray_size)
+    for kind in ("distance", "height", "joints"):
+        assert torch.allclose(after[f"z_{kind}"] * found.factors[kind], before[f"z_{kind}"], rtol=1e-3)
+    # On the half that the factors come from, 68 % hold.
+    half = after["z_distance"][::2]
+    assert (half < 1).float().mean().item() == pytest.approx(0.68, abs=0.05)
+    assert found.after["joints"] == pytest.approx(0.68, abs=0.1)
+    for name in ("mpjpe", "relative", "height"):
+        assert torch.equal(before[name], after[name]), "only sigmas change"
+    with pytest.raises(InputError, match="too few"):
+        calibrate_sigmas(network, samples[torch.arange(9)], parameters, ray_size=TINY.ray_size)
+
+
+def test_judge_wants_a_better_score_and_no_figure_much_worse(samples: Samples) -> None:
+    figures = validate(tiny(0), samples, training_body(CONFIG), ray_size=TINY.ray_size)
+    better = replace(figures, mpjpe_mm=0.9 * figures.mpjpe_mm)
+    assert judge(better, figures).wins
+    assert not judge(figures, figures).wins
+    assert not judge(figures, better).wins
+    trade = replace(better, height_cm=1.2 * figures.height_cm, distance_percent=0.5 * figures.distance_percent)
+    assert trade.score < figures.score
+    assert "height_cm" in judge(trade, figures).reasons[0]
+    assert not judge(replace(figures, height_cm=figures.height_constant_cm + 1), None).wins
+    assert judge(replace(figures, height_cm=figures.height_constant_cm - 1), None).wins
+
+
+def test_a_loser_changes_nothing_and_a_winner_is_shipped_with_its_card(samples: Samples, tmp_path: Path) -> None:
+    parameters = training_body(CONFIG)
+    scored = []
+    for seed in range(3):
+        path = tmp_path / f"{seed}.safetensors"
+        save_network(path, tiny(seed), TINY, training=CONFIG.to_json(), step="7")
+        network = load_network(path)[0]
+        scored.append((validate(network, samples, parameters, ray_size=TINY.ray_size).score, path))
+    scored.sort()
+    best, worst = scored[0][1], scored[-1][1]
+    shipped = tmp_path / "package" / "hmr_small.safetensors"
+    shipped.parent.mkdir()
+    shipped.write_bytes(best.read_bytes())
+    hashed = file_hash(shipped)
+    lost = promote(worst, shipped, samples, parameters, evidence={})
+    assert not lost.wins
+    assert file_hash(shipped) == hashed
+    assert not shipped.with_suffix(".md").exists()
+    shipped.write_bytes(worst.read_bytes())
+    assert promote(best, shipped, samples, parameters, evidence={}, write=False).wins
+    assert file_hash(shipped) != hashed
+    won = promote(best, shipped, samples, parameters, evidence={"data": "ours"}, attributions=["hat, by A: CC BY 4.0"])
+    card = shipped.with_suffix(".md").read_text(encoding="utf-8")
+    assert won.wins
+    assert file_hash(shipped) in card
+    assert "hat, by A: CC BY 4.0" in card
+    assert "| data | ours |" in card
+    ours = load_network(shipped)[0].state_dict()
+    assert all(torch.equal(t, load_network(best)[0].state_dict()[name]) for name, t in ours.items())
+    with pytest.raises(UsageError, match="itself"):
+        promote(shipped, shipped, samples, parameters, evidence={})
+
+
+def test_commands(samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    held_out = tmp_path / "held_out.safetensors"
+    write_samples(held_out, samples)
+    raw, calibrated = tmp_path / "raw.safetensors", tmp_path / "calibrated.safetensors"
+    save_network(raw, tiny(0), TINY, dtype=torch.float32, training=CONFIG.to_json())
+    argv = ["train", "calibrate", "--checkpoint", str(raw), "--validation", str(held_out)]
+    assert cli.main([*argv, "--out", str(calibrated)]) == 0
+    notes = load_network(calibrated)[2]
+    assert set(json.loads(notes["calibration"])["factors"]) == {"distance", "height", "joints"}
+    assert cli.main([*argv, "--out", str(raw)]) == 2
+    monkeypatch.setattr(regress, "WEIGHTS", tmp_path / "hmr_small.safetensors")
+    regress.WEIGHTS.write_bytes(calibrated.read_bytes())
+    capsys.readouterr()
+    assert cli.main(["train", "promote", "--checkpoint", str(calibrated), "--validation", str(held_out)]) == 1
+    assert "it does not win" in capsys.readouterr().out
