@@ -274,3 +274,13 @@ def test_body_outside_its_mask_is_pulled_in(fitter):
     weights = Weights(landmarks=0.0, world=0.0, pose_prior=0.0, shape_prior=0.0, outside=1.0, outline=0.0)
     normal = Objective(fitter.posed, fitter.shape_prior, with_mask, weights).normal(moved)
     assert normal.gradient[0, fitter.posed.layout.position.start] > 0
+
+
+def test_contradicting_landmarks_do_not_send_the_body_to_infinity(fitter: Fitter) -> None:
+    evidence = make_evidence(fitter, make_state(fitter, 4, 3))
+    low, high = evidence.landmarks_px.amin(1, keepdim=True), evidence.landmarks_px.amax(1, keepdim=True)
+    noise = torch.rand(evidence.landmarks_px.shape, generator=torch.Generator().manual_seed(2))
+    nonsense = dataclasses.replace(evidence, landmarks_px=low + noise * (high - low))
+    depth = fitter(nonsense).state.translation_m[:, 2]
+    assert (depth < 3 * 2.0 * nonsense.K[:, 0, 0] / nonsense.size_px).all()
+    assert (depth > 0).all()

@@ -25,7 +25,7 @@ from metrichmsr.synthetic.crowd_sampler import CrowdSampler
 from metrichmsr.training.augment import spoil_landmarks, wrong_intrinsics
 from metrichmsr.training.config import TrainConfig
 from metrichmsr.training.landmark_errors import LandmarkErrors, true_landmarks
-from metrichmsr.training.losses import all_terms, laplace_nll
+from metrichmsr.training.losses import age_loss, all_terms, laplace_nll
 from metrichmsr.training.samples import Samples, batches, frequencies, mixed, read_samples, taken, write_samples
 from metrichmsr.training.simulated import SimulatedLandmarks
 from metrichmsr.training.trainer import BEST, LOG, STATE, DivergedError, Trainer, training_body
@@ -67,7 +67,7 @@ def test_losses_are_zero_at_the_truth(samples: Samples) -> None:
     )
     network = build(TINY)
     bodies = network.place(heads, truth.K_crop, parameters)
-    terms = all_terms(NetworkOutput(heads, (), ()), bodies, truth, crop_size=256).numbers()
+    terms = all_terms(NetworkOutput(heads, (), ()), bodies, truth, crop_size=256, age=1).numbers()
     assert all(abs(value) < 2e-3 for value in terms.values()), terms
     assert torch.allclose(bodies.translation_m, samples.translation_m, atol=1e-3)
 
@@ -282,3 +282,21 @@ def test_checkpoints_carry_their_config_and_refuse_others(tmp_path: Path) -> Non
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(ModelFileError, match="format"):
         load_network(path)
+
+
+def test_a_network_that_diverged_is_told_and_the_good_state_is_kept(samples: Samples, tmp_path: Path) -> None:
+    trainer = Trainer(CONFIG, source(samples), samples, tmp_path)
+    trainer.save()
+    good = (tmp_path / STATE).read_bytes()
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(torch.nan)
+    with pytest.raises(DivergedError, match="last good state"):
+        trainer.run()
+    assert (tmp_path / STATE).read_bytes() == good
+
+
+def test_age_has_a_loss_of_its_own() -> None:
+    shape, truth = torch.zeros(2, 6), torch.zeros(2, 6)
+    truth[1, 1] = 0.4
+    assert torch.allclose(age_loss(shape, truth, 1), torch.tensor([0.0, 0.4]))
+    assert torch.equal(age_loss(shape, truth, None), torch.zeros(2))

@@ -12,7 +12,7 @@ import torch
 pytest.importorskip("accelerate")
 
 from metrichmsr import cli
-from metrichmsr.errors import InputError, UsageError
+from metrichmsr.errors import InputError, ModelFileError, UsageError
 from metrichmsr.hmr import regress
 from metrichmsr.hmr.checkpoint import load_network, save_network
 from metrichmsr.hmr.config import SMALL
@@ -72,7 +72,11 @@ def test_judge_wants_a_better_score_and_no_figure_much_worse(samples: Samples) -
     assert trade.score < figures.score
     assert "height_cm" in judge(trade, figures).reasons[0]
     assert not judge(replace(figures, height_cm=figures.height_constant_cm + 1), None).wins
-    assert judge(replace(figures, height_cm=figures.height_constant_cm - 1), None).wins
+    tall = replace(figures, height_cm=figures.height_constant_cm - 1)
+    assert judge(tall, None).wins
+    assert "no better than before training" in judge(tall, None, tall).reasons[0]
+    for shipped in (figures, None):
+        assert "not a number" in judge(replace(better, pa_mpjpe_mm=float("nan")), shipped).reasons[0]
 
 
 def test_a_loser_changes_nothing_and_a_winner_is_shipped_with_its_card(samples: Samples, tmp_path: Path) -> None:
@@ -104,6 +108,11 @@ def test_a_loser_changes_nothing_and_a_winner_is_shipped_with_its_card(samples: 
     assert "| data | ours |" in card
     ours = load_network(shipped)[0].state_dict()
     assert all(torch.equal(t, load_network(best)[0].state_dict()[name]) for name, t in ours.items())
+    broken = tiny(0)
+    broken.queries.data[0, 0] = float("nan")
+    save_network(tmp_path / "nan.safetensors", broken, TINY)
+    with pytest.raises(ModelFileError, match="queries"):
+        promote(tmp_path / "nan.safetensors", shipped, samples, parameters, evidence={})
     with pytest.raises(UsageError, match="itself"):
         promote(shipped, shipped, samples, parameters, evidence={})
 

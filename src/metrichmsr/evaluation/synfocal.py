@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.errors import InputError, UsageError
 from metrichmsr.evaluation.real import write_report
-from metrichmsr.evaluation.report import Row, SetResult, Table, Value
+from metrichmsr.evaluation.report import Case, Row, SetResult, Table, Value
 from metrichmsr.evaluation.session import spread
 from metrichmsr.evaluation.synfocal_methods import (
     Answer,
@@ -260,8 +260,20 @@ def to_set(results: Mapping[str, SynfocalResult], truth: Sequence[SubjectTruth],
             cut = results[name].slices().values()
             tables += [Table(f"{table.title}: {name}", tuple(_short(row) for row in table.rows)) for table in cut]
     return SetResult(
-        name=benchmark, protocol=_PROTOCOL, counts={"pictures": len(truth)}, tables=tuple(tables), cases=()
+        name=benchmark,
+        protocol=_PROTOCOL,
+        counts={"pictures": len(truth)},
+        tables=tuple(tables),
+        cases=tuple(_cases(results, truth)),
     )
+
+
+def _cases(results: Mapping[str, SynfocalResult], truth: Sequence[SubjectTruth]) -> Iterator[Case]:
+    """Every picture by every method: where to look for what goes wrong."""
+    for name, result in results.items():
+        for true, scores in zip(truth, result.scores, strict=True):
+            about: dict[str, Value] = {"method": name, "height_m": true.height_m, "fov_deg": true.fov_x_deg}
+            yield Case(f"scene {true.scene}, {true.fov_x_deg:.0f}°", {**about, **(scores or {})})
 
 
 def _methods(title: str, results: Mapping[str, SynfocalResult], indices: Sequence[int]) -> Table:

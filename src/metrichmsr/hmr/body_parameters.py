@@ -24,10 +24,12 @@ class BodySizes:
     """Shape parameters."""
     limits: tuple[tuple[float, float], ...] | None = None
     """Range of each shape parameter; None where it is unbounded (SMPL's betas)."""
+    age: int | None = None
+    """Which of them is age, where one is."""
 
 
 SIZES = {
-    "anny": BodySizes(36, 6, ((0, 1), (-1 / 3, 1), (0, 1), (0, 1), (0, 1), (0, 1))),
+    "anny": BodySizes(36, 6, ((0, 1), (-1 / 3, 1), (0, 1), (0, 1), (0, 1), (0, 1)), age=1),
     "smpl": BodySizes(24, 10),
     "smplx": BodySizes(22, 10),
 }

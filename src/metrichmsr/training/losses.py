@@ -30,6 +30,7 @@ class LossWeights:
     root: float = 2.0
     """Global orientation, beside its part in ``pose``: it dominates errors before alignment."""
     shape: float = 0.2
+    age: float = 4.0
     height: float = 2.0
     position: float = 2.0
     likelihood: float = 0.1
@@ -63,6 +64,7 @@ class LossTerms:
     pose: Float[Tensor, ""]
     root: Float[Tensor, ""]
     shape: Float[Tensor, ""]
+    age: Float[Tensor, ""]
     height: Float[Tensor, ""]
     position: Float[Tensor, ""]
     likelihood: Float[Tensor, ""]
@@ -120,6 +122,15 @@ def shape_loss(shape: Float[Tensor, "B S"], truth: Float[Tensor, "B S"]) -> Floa
     return (shape - truth).square().mean(-1)
 
 
+def age_loss(shape: Float[Tensor, "B S"], truth: Float[Tensor, "B S"], age: int | None) -> Float[Tensor, "B"]:
+    """(ours) L_a = |a − a*|, a parameter of Anny that runs from −1/3 (newborn) over 0.7 (25 years) to 1 (90 years).
+
+    Old people are shorter than young ones, so every loss on sizes drives the age of a child *up*, away from childhood,
+    and no child is ever found. The age needs a loss of its own.
+    """
+    return (shape - truth)[:, age].abs() if age is not None else shape.new_zeros(len(shape))
+
+
 def height_loss(height_m: Float[Tensor, "B"], truth_m: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
     """L_h = |h − h*|, metres: redundant with shape, and deliberately so (paper §3.4)."""
     return (height_m - truth_m).abs()
@@ -156,8 +167,9 @@ def all_terms(
     truth: Truth,
     *,
     crop_size: int,
+    age: int | None,
 ) -> LossTerms:
-    """Every term's mean over the batch."""
+    """Every term's mean over the batch; ``age`` is the shape parameter that is age, where the body model has one."""
     heads, body = output.heads, bodies.body
     joints = joints3d_loss(body.coco17_m, bodies.translation_m, truth.joints_m, truth.translation_m)
     offsets = (body.coco17_m - bodies.translation_m[:, None]) - (truth.joints_m - truth.translation_m[:, None])
@@ -174,6 +186,7 @@ def all_terms(
         pose=pose_loss(heads.rotations, truth.rotations).mean(),
         root=root_loss(heads.rotations, truth.rotations).mean(),
         shape=shape_loss(heads.shape, truth.shape).mean(),
+        age=age_loss(heads.shape, truth.shape, age).mean(),
         height=height_loss(body.height_m, truth.height_m).mean(),
         position=position_loss(heads, bodies.translation_m, truth, crop_size).mean(),
         likelihood=likelihood.mean(),

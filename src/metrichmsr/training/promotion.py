@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metrichmsr.errors import UsageError
+import torch
+
+from metrichmsr.errors import ModelFileError, UsageError
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.hmr.body_parameters import BodyParameters
 from metrichmsr.hmr.checkpoint import load_network, save_network
+from metrichmsr.hmr.network import build
 from metrichmsr.training.samples import Samples
 from metrichmsr.training.validation import Validation, validate
 from metrichmsr.weights import file_hash
@@ -46,24 +50,33 @@ class Verdict:
         return "\n".join(lines)
 
 
-def judge(new: Validation, shipped: Validation | None) -> Verdict:
+def judge(new: Validation, shipped: Validation | None, untrained: Validation | None = None) -> Verdict:
     """Compare two networks' figures over the same samples.
 
     Args:
         new: of the candidate, after rounding to float16.
-        shipped: of the one in the package; None where there is none: then a constant stature is to be beaten.
+        shipped: of the one in the package; None where there is none.
+        untrained: of a network of the same config before any training: what is to be beaten where none is shipped,
+            together with a constant stature.
     """
-    if shipped is None:
-        worse = new.height_cm >= new.height_constant_cm
-        return Verdict(new, None, ("its stature is no better than a constant",) if worse else ())
+    broken = [name for name, value in new.numbers().items() if not math.isfinite(value)]
+    if broken:
+        return Verdict(new, shipped, (f"its {broken[0]} is not a number",))
     reasons = []
-    if new.score >= shipped.score:
-        reasons.append(f"its score is {new.score:.3f}, the shipped one's {shipped.score:.3f} (lower is better)")
+    if shipped is not None:
+        if not new.score < shipped.score:
+            reasons.append(f"its score is {new.score:.3f}, the shipped one's {shipped.score:.3f} (lower is better)")
+        for name in MAIN_FIGURES:
+            mine, theirs = getattr(new, name), getattr(shipped, name)
+            if mine > MAY_WORSEN * theirs:
+                reasons.append(f"its {name} is {mine:.2f}, the shipped one's {theirs:.2f}")
+        return Verdict(new, shipped, tuple(reasons))
+    if new.height_cm >= new.height_constant_cm:
+        reasons.append("its stature is no better than a constant")
     for name in MAIN_FIGURES:
-        mine, theirs = getattr(new, name), getattr(shipped, name)
-        if mine > MAY_WORSEN * theirs:
-            reasons.append(f"its {name} is {mine:.2f}, the shipped one's {theirs:.2f}")
-    return Verdict(new, shipped, tuple(reasons))
+        if untrained is not None and getattr(new, name) >= getattr(untrained, name):
+            reasons.append(f"its {name} is no better than before training")
+    return Verdict(new, None, tuple(reasons))
 
 
 def promote(
@@ -95,13 +108,19 @@ def promote(
         raise UsageError(f"{candidate}: is the shipped checkpoint itself")
     network, config, notes = load_network(candidate)
     # What is shipped is rounded: it is measured so.
-    network.load_state_dict({name: tensor.half().float() for name, tensor in network.state_dict().items()})
+    rounded = {name: tensor.half().float() for name, tensor in network.state_dict().items()}
+    broken = [name for name, tensor in rounded.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise ModelFileError(f"{candidate}: {broken[0]} holds what is no number, or too large for float16")
+    network.load_state_dict(rounded)
     figures = validate(network, samples, parameters, ray_size=config.ray_size)
-    before = None
+    before = untrained = None
     if shipped.is_file():
         old, old_config, _ = load_network(shipped)
         before = validate(old, samples, parameters, ray_size=old_config.ray_size)
-    verdict = judge(figures, before)
+    else:
+        untrained = validate(build(config).eval(), samples, parameters, ray_size=config.ray_size)
+    verdict = judge(figures, before, untrained)
     if not (verdict.wins and write):
         return verdict
     kept = {name: notes[name] for name in ("training", "step", "calibration") if name in notes}

@@ -67,7 +67,7 @@ class Trainer:
         initial: dict[str, Tensor] | None = None,
     ) -> None:
         try:
-            from accelerate import Accelerator
+            from accelerate import Accelerator, DistributedDataParallelKwargs
         except ImportError as error:
             raise UsageError("training needs accelerate: pip install 'metrichmsr[train]'") from error
         if config.network.body != "anny":
@@ -76,7 +76,9 @@ class Trainer:
         self.folder = folder
         self._batches = batches
         self._validation = validation
-        self.accelerator = Accelerator(mixed_precision=config.precision)
+        # A batch without pictures, or with rays, leaves some parameters without a gradient.
+        several = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[several])
         torch.manual_seed(config.seed)
         network = build(
             config.network, mean_shape=ShapePrior.load().sample(4096, torch.Generator().manual_seed(0)).mean(0)
@@ -148,16 +150,15 @@ class Trainer:
         self.network.train()
         output = self.network(samples.evidence(config.network.ray_size, K_seen=K_seen))
         # Only the rays are wrong: how large a person is in the crop's metres must not hang on them too finely.
-        bodies = self._bare().place(output.heads, samples.K_crop, self.parameters)
-        terms = all_terms(output, bodies, truth, crop_size=self._bare().crop_size)
+        bare = self._bare()
+        if not bool(torch.isfinite(output.heads.rotations).all() & torch.isfinite(output.heads.log_extent).all()):
+            raise self._diverged("the network's answer")
+        bodies = bare.place(output.heads, samples.K_crop, self.parameters)
+        terms = all_terms(output, bodies, truth, crop_size=bare.crop_size, age=bare.heads.sizes.age)
         loss = terms.total(config.losses)
         if not bool(torch.isfinite(loss)):
-            self.save()
             bad = [name for name, value in terms.numbers().items() if not math.isfinite(value)]
-            raise DivergedError(
-                f"{self.folder}: the loss of batch {step} is not a number ({', '.join(bad) or 'their sum'}); "
-                f"the state before it is in {STATE}"
-            )
+            raise self._diverged(", ".join(bad) or "the losses' sum")
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), config.clip)
@@ -168,6 +169,15 @@ class Trainer:
             for name, tensor in self._bare().state_dict().items():
                 self.ema[name].lerp_(tensor.float(), 1 - decay)
         return terms
+
+    def _diverged(self, what: str) -> DivergedError:
+        """Save the state, where it is still a good one, and say what happened."""
+        good = all(bool(torch.isfinite(p).all()) for p in self._bare().parameters())
+        if good:
+            self.save()
+        kept = "the state before it" if good else "the last good state"
+        there = f"{kept} is in {STATE}" if (self.folder / STATE).is_file() else "no state was saved before it"
+        return DivergedError(f"{self.folder}: the loss of batch {self.progress.step} is not a number ({what}); {there}")
 
     def checkpoint(self) -> Validation:
         """Validate the moving average, keep it where it is the best so far, save the state."""

@@ -8,7 +8,7 @@ far the distance stays open.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import roma
 import torch
@@ -174,16 +174,19 @@ class Fitter:
         state, _ = minimise(self._objective(repeated, rough), starts, iterations=options.start_iterations)
 
         sharp = replace(weights, outline=0.0)
+        state = _near(state, starts, repeated)
         energy = self._objective(repeated, sharp).normal(state).energy.view(people, hypotheses)
         kept = min(2, hypotheses)
         best = energy.topk(kept, largest=False).indices + hypotheses * torch.arange(people)[:, None]
         repeated = evidence[torch.arange(people).repeat_interleave(kept)]
-        state, normal = minimise(
-            self._objective(repeated, sharp), state[best.flatten()], iterations=options.middle_iterations
-        )
+        before = state[best.flatten()]
+        state, normal = minimise(self._objective(repeated, sharp), before, iterations=options.middle_iterations)
+        state = _near(state, before, repeated)
 
         best = normal.energy.view(people, kept).argmin(-1) + kept * torch.arange(people)
-        state, normal = minimise(self._objective(evidence, weights), state[best], iterations=options.final_iterations)
+        before = state[best]
+        state, normal = minimise(self._objective(evidence, weights), before, iterations=options.final_iterations)
+        state = _near(state, before, evidence)
         height_std, log_depth_std = self._doubt(state, normal.hessian, weights)
 
         # Limbs tilted in depth look shorter. A free pose explains noise by tilting, and then the body has to come
@@ -215,6 +218,29 @@ class Fitter:
         last = at.position.stop - 1
         spread = covariance[:, last, last].clamp_min(0).sqrt()
         return height_std, torch.hypot(spread, torch.full_like(spread, MODEL_SIGMA))
+
+
+def _near(state: FitState, before: FitState, evidence: Evidence) -> FitState:
+    """States as they are, but as they were ``before`` where the body has run away.
+
+    Landmarks that contradict each other are outliers, whose cost is bounded: a body that shrinks to a point at infinity
+    makes outliers of them all.
+    """
+    focal = evidence.K[:, 0, 0]
+    farthest = _FARTHEST * focal * _TALL_M / evidence.size_px.clamp_min(1)
+    away = ~(state.translation_m[:, 2] < farthest)
+    if not bool(away.any()):
+        return state
+
+    def choose(new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(away.view(-1, *[1] * (new.ndim - 1)), old, new)
+
+    return FitState(**{f.name: choose(getattr(state, f.name), getattr(before, f.name)) for f in fields(FitState)})
+
+
+_TALL_M = 2.0
+_FARTHEST = 3.0
+"""How many times farther than somebody of two metres who fills the landmarks' box a body may be."""
 
 
 def spread_vertices(body: AnnyBody, count: int) -> Tensor:
