@@ -123,8 +123,15 @@ def _evaluate(argv: list[str]) -> int:
 
 
 def _train(argv: list[str]) -> int:
-    if not argv or argv[0] not in ("samples", "hmr"):
-        raise UsageError("train what? There is samples (make training samples) and hmr (train the network on them)")
+    if not argv or argv[0] not in ("samples", "hmr", "ablate"):
+        raise UsageError(
+            "train what? There is samples (make training samples), hmr (train the network on them) and ablate (train "
+            "its variants at an equal budget)"
+        )
+    if argv[0] == "ablate":
+        from metrichmsr.cli_ablate import AblateArgs, ablate
+
+        return ablate(parse(AblateArgs, argv[1:], "train ablate", prefixes=True))
     from metrichmsr.cli_train import SampleArgs, TrainHmrArgs, make_samples, train_hmr
 
     if argv[0] == "samples":
