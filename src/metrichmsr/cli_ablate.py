@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,9 @@ def ablate(args: AblateArgs) -> int:
     from metrichmsr.cli_train import deadline, read_data, say
     from metrichmsr.training.ablation import Ablation, variants
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # One that diverges in one process only would leave the others waiting for it.
+        raise UsageError("train ablate runs in one process; for several GPUs start it on each with other --only names")
     config = dataclasses.replace(args.config, steps=args.steps)
     known = variants(config)
     if unknown := [name for name in args.only if name not in known]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -151,7 +152,8 @@ def train_hmr(args: TrainHmrArgs) -> int:
     data = read_data(args.data, args.validation)
     initial = None if args.initial is None else _initial(args.initial, args.config.network)
     figures, _ = train(args.config, data, args.out, initial=initial, until=deadline(args.minutes))
-    print(json.dumps(dataclasses.asdict(figures)))
+    if _is_first_process():
+        print(json.dumps(dataclasses.asdict(figures)))
     return 0
 
 
@@ -187,4 +189,10 @@ def _initial(path: Path, config: NetworkConfig) -> dict[str, Tensor]:
 
 def say(line: str) -> None:
     """Tell the user, beside what goes to stdout."""
-    print(line, file=sys.stderr, flush=True)
+    if _is_first_process():
+        print(line, file=sys.stderr, flush=True)
+
+
+def _is_first_process() -> bool:
+    """Of those that accelerate launch starts."""
+    return os.environ.get("RANK", "0") == "0"

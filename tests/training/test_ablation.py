@@ -58,9 +58,7 @@ def test_all_variants_can_be_trained_and_differ() -> None:
     assert routed == sorted(set(routed))
 
 
-def test_runs_are_trained_once_and_compared(
-    samples: Samples, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs_are_trained_once_and_compared(samples: Samples, tmp_path: Path) -> None:
     first = ablation(tmp_path).run(data(samples))
     record = json.loads((tmp_path / RECORD).read_text())
     assert [row["name"] for row in record["rows"]] == list(TWO)
@@ -127,7 +125,9 @@ def test_one_seed_has_no_spread() -> None:
     assert row.std("mpjpe_mm") != row.std("mpjpe_mm")
 
 
-def test_the_verb(samples: Samples, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb(
+    samples: Samples, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_samples(tmp_path / "data" / "train_0.safetensors", samples)
     sizes = {"width": 24, "heads": 2, "hidden": 48, "queries": 2, "slots": 2, "patch-layers": 1, "global-layers": 1}
     argv = ["train", "ablate", "--data", str(tmp_path / "data"), "--validation", str(tmp_path / "data")]
@@ -146,3 +146,6 @@ def test_the_verb(samples: Samples, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (tmp_path / "out" / DATA).is_file()
     assert main([*argv, "--only", "+ ray map", "--seeds", "3"]) == 0
     assert "is finished" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(argv) == 2
+    assert "one process" in capsys.readouterr().err

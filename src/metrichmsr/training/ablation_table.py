@@ -105,7 +105,8 @@ class AblationTable:
             "",
             f"Every variant: {self.steps} steps of {self.batch} crops from scratch on the same {self.training} "
             f"samples, moving average after the last step, measured on the same {self.validation} held-out samples. "
-            "Mean ± standard deviation over seeds. Joints are COCO's twelve of the limbs, relative to the middle of the hips.",
+            "Mean ± standard deviation over seeds. Joints are COCO's twelve of the limbs, relative to "
+            "the middle of the hips.",
             "",
             f"| {' | '.join(heads)} |",
             "| --- |" + " ---: |" * (len(heads) - 1 - remarked) + " --- |" * remarked,

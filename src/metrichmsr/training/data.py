@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from jaxtyping import Float
@@ -53,18 +54,26 @@ class TrainingData:
         pools = tuple(read_samples(kind) for kind in kinds if kind)
         return cls(pools=pools, validation=read_samples(shards([validation])))
 
-    def batches(self, config: TrainConfig) -> BatchesFrom:
-        """The batches of a run, from any step on."""
+    def batches(self, config: TrainConfig, *, process: int = 0, processes: int = 1) -> BatchesFrom:
+        """The batches of a run, from any step on.
+
+        Args:
+            config: what decides the run.
+            process: of several that train together, each on batches of its own; of one kind in the same step.
+            processes: how many they are.
+        """
         often = self._often(config)
+
+        def of_one_kind(kind: int, start: int) -> Iterator[Samples]:
+            first = start * processes + process
+            stream = batches(self.pools[kind], config.batch, seed=config.seed, start=first, often=often[kind])
+            return islice(stream, 0, None, processes)
 
         def batches_from(step: int) -> Iterator[Samples]:
             if len(self.pools) == 1:
-                return batches(self.pools[0], config.batch, seed=config.seed, start=step, often=often[0])
+                return of_one_kind(0, step)
             starts = taken(step, config.simulated, seed=config.seed)
-            first, second = (
-                batches(pool, config.batch, seed=config.seed, start=start, often=weights)
-                for pool, start, weights in zip(self.pools, starts, often, strict=True)
-            )
+            first, second = (of_one_kind(kind, start) for kind, start in enumerate(starts))
             return mixed(first, second, config.simulated, seed=config.seed, start=step)
 
         return batches_from

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -42,7 +43,10 @@ def train(
         DivergedError: the loss is no longer a number.
     """
     told: TextIO = sys.stderr if stream is None else stream
-    trainer = Trainer(config, data.batches(config), data.validation, folder, initial=initial)
+    # As accelerate launch sets them; the trainer itself complains where accelerate is missing.
+    process, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    batches = data.batches(config, process=process, processes=processes)
+    trainer = Trainer(config, batches, data.validation, folder, initial=initial)
     if not trainer.accelerator.is_main_process:
         return trainer.run(until=until), trainer.progress.step
 
