@@ -17,7 +17,6 @@ pytest.importorskip("accelerate")
 from metrichmsr.hmr.config import SMALL
 from metrichmsr.training.config import TrainConfig
 from metrichmsr.training.data import TrainingData
-from metrichmsr.training.live_table import LiveTable
 from metrichmsr.training.simulated import SimulatedLandmarks
 from metrichmsr.training.trainer import LOG
 from metrichmsr.training.watched import train
@@ -89,15 +88,3 @@ def test_terminal_shows_one_table(data: TrainingData, tmp_path: Path) -> None:
     assert screen[0].startswith("toy  step 4/4")
     assert "joints3d" in screen[1]
     assert screen[-1].split()[:2] == ["4", f"{figures.mpjpe_mm:.2f}"]
-
-
-def test_lines_go_above_the_table() -> None:
-    terminal = Terminal()
-    table = LiveTable(terminal, steps=9)
-    table.update({"step": 1, "joints3d": 0.5})
-    table.say("something happened")
-    table.update({"step": 2, "joints3d": 0.25})
-    assert terminal.screen()[0] == "something happened"
-    assert terminal.screen()[1].startswith("step 2/9")
-    assert terminal.screen()[3].strip() == "0.250"
-    assert len(terminal.screen()) == 4

@@ -21,7 +21,7 @@ _ROWS = 5
 
 
 class LiveTable:
-    """Records of a run's log as a table; lines of text go above it.
+    """Records of a run's log as a table.
 
     Args:
         stream: a terminal that knows ANSI sequences.
@@ -44,12 +44,6 @@ class LiveTable:
         else:
             self._training = values
             self._seen = [*self._seen, (time.monotonic(), values["step"])][-20:]
-        self._draw()
-
-    def say(self, line: str) -> None:
-        """Print a line above the table."""
-        self._erase()
-        self._stream.write(f"{line}\n")
         self._draw()
 
     def lines(self) -> list[str]:
@@ -75,18 +69,13 @@ class LiveTable:
         return (self._steps - step) * (last - first) / max(1.0, end - begin) / 60
 
     def _draw(self) -> None:
-        self._erase()
         # A line that wraps would be two to go up.
         width = shutil.get_terminal_size().columns - 1
         lines = [line[:width] for line in self.lines()]
-        self._stream.write("".join(f"{line}\n" for line in lines))
+        erase = _UP_AND_CLEAR.format(self._drawn) if self._drawn else ""
+        self._stream.write(erase + "".join(f"{line}\n" for line in lines))
         self._stream.flush()
         self._drawn = len(lines)
-
-    def _erase(self) -> None:
-        if self._drawn:
-            self._stream.write(_UP_AND_CLEAR.format(self._drawn))
-        self._drawn = 0
 
 
 def _table(rows: list[list[str]]) -> list[str]:
