@@ -123,11 +123,15 @@ def _evaluate(argv: list[str]) -> int:
 
 
 def _train(argv: list[str]) -> int:
-    if not argv or argv[0] not in ("samples", "hmr", "calibrate", "promote"):
+    if not argv or argv[0] not in ("samples", "hmr", "ablate", "calibrate", "promote"):
         raise UsageError(
-            "train what? There is samples (make training samples), hmr (train the network on them), calibrate (its "
-            "sigmas) and promote (ship it, where it wins)"
+            "train what? There is samples (make training samples), hmr (train the network on them), ablate (train its "
+            "variants at an equal budget), calibrate (its sigmas) and promote (ship it, where it wins)"
         )
+    if argv[0] == "ablate":
+        from metrichmsr.cli_ablate import AblateArgs, ablate
+
+        return ablate(parse(AblateArgs, argv[1:], "train ablate", prefixes=True))
     if argv[0] in ("calibrate", "promote"):
         from metrichmsr.cli_promote import CalibrateArgs, PromoteArgs, calibrate, promote
 

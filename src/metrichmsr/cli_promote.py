@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from metrichmsr.cli_train import shards
 from metrichmsr.errors import UsageError
 
 
@@ -53,6 +52,7 @@ def calibrate(args: CalibrateArgs) -> int:
     from metrichmsr.hmr.checkpoint import load_network, save_network
     from metrichmsr.training.calibration import calibrate_sigmas
     from metrichmsr.training.config import TrainConfig
+    from metrichmsr.training.data import shards
     from metrichmsr.training.samples import read_samples
     from metrichmsr.training.trainer import training_body
 
@@ -76,6 +76,7 @@ def promote(args: PromoteArgs) -> int:
     from metrichmsr.hmr.regress import WEIGHTS
     from metrichmsr.synthetic.assets import AssetFolder
     from metrichmsr.training.config import TrainConfig
+    from metrichmsr.training.data import shards
     from metrichmsr.training.promotion import promote as take_its_place
     from metrichmsr.training.samples import read_samples
     from metrichmsr.training.trainer import training_body

@@ -1,13 +1,13 @@
-"""The verb ``train``: samples from renderings or simulation, the network from samples, ablations, promotion."""
+"""The verb ``train``: samples from renderings or simulation, the network from samples. Ablations: cli_ablate."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+import os
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from metrichmsr.hmr.config import NetworkConfig
+    from metrichmsr.training.data import TrainingData
     from metrichmsr.training.samples import Samples
 
 SIMULATED_SHARD, RENDERED_SHARD = 5000, 1000
@@ -71,21 +72,6 @@ class TrainHmrArgs:
     config: TrainConfig = field(default_factory=TrainConfig)
 
 
-def shards(folders: tuple[Path, ...] | list[Path], split: str | None = None) -> list[Path]:
-    """All shards of samples in folders, by name.
-
-    Raises:
-        InputError: there is none.
-    """
-    found: list[Path] = []
-    for folder in folders:
-        pattern = f"{split}_*.safetensors" if split else "*.safetensors"
-        found += [folder] if folder.is_file() else sorted(folder.glob(pattern))
-    if not found:
-        raise InputError(f"no shards of samples in {', '.join(map(str, folders))}; metrichmsr train samples makes them")
-    return found
-
-
 def make_samples(args: SampleArgs) -> int:
     """Run ``train samples``."""
     from functools import partial
@@ -114,6 +100,7 @@ class _shard_maker:  # noqa: N801 - used as a function
     def __init__(self, args: SampleArgs) -> None:
         self.args = args
         if args.kind == "simulated":
+            from metrichmsr.training.data import shards
             from metrichmsr.training.simulated import SimulatedLandmarks
 
             rendered = shards([args.rendered], args.split) if args.rendered is not None else []
@@ -160,33 +147,31 @@ class _shard_maker:  # noqa: N801 - used as a function
 
 def train_hmr(args: TrainHmrArgs) -> int:
     """Run ``train hmr``."""
-    from metrichmsr.training.samples import batches, describe, mixed, read_samples, taken
-    from metrichmsr.training.trainer import Trainer
+    from metrichmsr.training.watched import train
 
-    pools = _read_pools(shards(args.data))
-    validation = read_samples(shards([args.validation]))
-    for pool in pools:
-        _say(f"training {describe(pool)}")
-    _say(f"validation {describe(validation)}")
+    data = read_data(args.data, args.validation)
     initial = None if args.initial is None else _initial(args.initial, args.config.network)
-    often = [_frequencies(pool, args.config) for pool in pools]
-
-    def batches_from(step: int) -> Iterator[Samples]:
-        config = args.config
-        if len(pools) == 1:
-            return batches(pools[0], config.batch, seed=config.seed, start=step, often=often[0])
-        starts = taken(step, config.simulated, seed=config.seed)
-        kinds = [
-            batches(pool, config.batch, seed=config.seed, start=start, often=weights)
-            for pool, start, weights in zip(pools, starts, often, strict=True)
-        ]
-        return mixed(*kinds, config.simulated, seed=config.seed, start=step)
-
-    until = None if math.isinf(args.minutes) else time.time() + 60 * args.minutes
-    trainer = Trainer(args.config, batches_from, validation, args.out, initial=initial)
-    figures = trainer.run(until=until, report=_say)
-    print(json.dumps(dataclasses.asdict(figures)))
+    figures, _ = train(args.config, data, args.out, initial=initial, until=deadline(args.minutes))
+    if _is_first_process():
+        print(json.dumps(dataclasses.asdict(figures)))
     return 0
+
+
+def read_data(data: tuple[Path, ...], validation: Path) -> TrainingData:
+    """Samples to learn from and to be measured on; says what they are."""
+    from metrichmsr.training.data import TrainingData
+    from metrichmsr.training.samples import describe
+
+    read = TrainingData.read(data, validation)
+    for pool in read.pools:
+        say(f"training {describe(pool)}")
+    say(f"validation {describe(read.validation)}")
+    return read
+
+
+def deadline(minutes: float) -> float | None:
+    """``time.time()`` in so many minutes; None where there is no end."""
+    return None if math.isinf(minutes) else time.time() + 60 * minutes
 
 
 def _initial(path: Path, config: NetworkConfig) -> dict[str, Tensor]:
@@ -202,22 +187,12 @@ def _initial(path: Path, config: NetworkConfig) -> dict[str, Tensor]:
     return weights
 
 
-def _read_pools(paths: list[Path]) -> list[Samples]:
-    """Samples with pictures, and those without: one batch holds one kind."""
-    from metrichmsr.training.samples import has_pictures, read_samples
-
-    kinds = ([p for p in paths if has_pictures(p)], [p for p in paths if not has_pictures(p)])
-    return [read_samples(kind) for kind in kinds if kind]
+def say(line: str) -> None:
+    """Tell the user, beside what goes to stdout."""
+    if _is_first_process():
+        print(line, file=sys.stderr, flush=True)
 
 
-def _frequencies(samples: Samples, config: TrainConfig) -> Tensor | None:
-    if config.upright == 1 and config.children == 1:
-        return None
-    from metrichmsr.training.samples import frequencies
-    from metrichmsr.training.trainer import training_body
-
-    return frequencies(samples, training_body(config), upright=config.upright, children=config.children)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _is_first_process() -> bool:
+    """Of those that accelerate launch starts."""
+    return os.environ.get("RANK", "0") == "0"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,7 @@ class Trainer:
         self.ema = {name: tensor.detach().clone().float() for name, tensor in self._bare().state_dict().items()}
         self._averaged = build(config.network).to(self.accelerator.device)
         self.progress = _Progress()
+        self._watch: Callable[[Mapping[str, float]], None] = lambda record: None
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / STATE).is_file():
             self._resume()
@@ -104,17 +105,25 @@ class Trainer:
     def _bare(self) -> MetricHMR:
         return self.accelerator.unwrap_model(self.network)
 
-    def run(self, *, until: float | None = None, report: Callable[[str], None] = lambda line: None) -> Validation:
+    def run(
+        self,
+        *,
+        until: float | None = None,
+        report: Callable[[str], None] = lambda line: None,
+        watch: Callable[[Mapping[str, float]], None] = lambda record: None,
+    ) -> Validation:
         """Train to the last step, or to a moment in time; returns the figures of the last validation.
 
         Args:
             until: ``time.time()`` at which to stop, with everything saved.
             report: gets a line of text now and then.
+            watch: gets every record that goes to the log.
 
         Raises:
             DivergedError: the loss is not a number.
         """
         config, device = self.config, self.accelerator.device
+        self._watch = watch
         started, first = time.time(), self.progress.step
         means: dict[str, float] = {}
         figures: Validation | None = None
@@ -128,7 +137,8 @@ class Trainer:
             step = self.progress.step
             if step % config.log_every == 0:
                 rate = (step - first) * config.batch * self.accelerator.num_processes / (time.time() - started)
-                self._log({"step": step, "samples_per_s": round(rate, 1), **means})
+                lr = self.optimizer.param_groups[0]["lr"]
+                self._log({"step": step, "samples_per_s": round(rate, 1), "learning_rate": lr, **means})
             if step % config.validate_every == 0:
                 figures = self.checkpoint()
                 report(_line(step, config.steps, means, figures))
@@ -253,6 +263,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             with (self.folder / LOG).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+            self._watch(record)
 
 
 def training_body(config: TrainConfig) -> BodyParameters:
