@@ -210,6 +210,9 @@ def test_errors_of_rendered_people_are_taken_over(samples: Samples) -> None:
     assert 8 <= int(himself.sum()) <= 24
     milder = bank.lend(place, world, torch.Generator().manual_seed(0), candidates=10_000, milder=1.0)
     assert ((milder - samples.landmarks).abs().flatten(1).amax(1)[himself] > 1e-3).any()
+    # A child of the same build in the same place gets the same landmarks: its true size does not show.
+    small = bank.lend(place, 0.4 * world, torch.Generator().manual_seed(0), candidates=10_000, milder=0.0)
+    assert torch.allclose(small, lent, atol=1e-4)
     drawn = SimulatedLandmarks(CrowdSampler.load(None, body=body, split="train"), errors=bank)
     new = drawn.sample(8, torch.Generator().manual_seed(1))
     known = bank.certainty.flatten(1)

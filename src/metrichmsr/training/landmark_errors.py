@@ -38,7 +38,9 @@ class LandmarkErrors:
     certainty: Float[Tensor, "M 33 4"]
     """As the network is shown it: confidence, sigma, visibility, presence."""
     world: Float[Tensor, "M 33 3"]
-    """3D landmarks, seen minus true, metres, view frame."""
+    """3D landmarks, seen minus true, each of size 1, view frame."""
+    size_m: Float[Tensor, "M"]
+    """Size of the seen ones: the landmark network makes everybody about as large as a grown-up."""
 
     def __len__(self) -> int:
         return len(self.layout)
@@ -55,9 +57,9 @@ class LandmarkErrors:
             output = body(parameters.expand(rotations), part.shape.float(), part.translation_m.float())
             place, world = true_landmarks(seen(output), part.K_crop.float())
             told = part.landmarks.float()
-            parts.append(
-                (layout(place, world), told[..., :2] - place, told[..., 2:6], told[..., 6:] - world),
-            )
+            shown = told[..., 6:]
+            turned = shown / size_m(shown)[:, None, None] - world / size_m(world)[:, None, None]
+            parts.append((layout(place, world), told[..., :2] - place, told[..., 2:6], turned, size_m(shown)))
         return cls(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
     @classmethod
@@ -88,11 +90,14 @@ class LandmarkErrors:
         row = drawn[self._nearest(layout(place, world_m), self.layout[drawn])]
         u = torch.rand(2, len(place), 1, 1, generator=generator)
         factor = torch.where(u[0] < milder, 0.4 + 0.6 * u[1], torch.ones(()))
+        # True sizes must not show: what tells a child is not its 3D landmarks.
+        shape = world_m / size_m(world_m)[:, None, None] + factor * self.world[row]
+        world = shape * self.size_m[row][:, None, None]
         return torch.cat(
             [
                 (place + factor * self.place[row]).clamp(-_PLACE_LIMIT, _PLACE_LIMIT),
                 self.certainty[row],
-                (world_m + factor * self.world[row]).clamp(-_WORLD_LIMIT, _WORLD_LIMIT),
+                world.clamp(-_WORLD_LIMIT, _WORLD_LIMIT),
             ],
             dim=-1,
         )
@@ -119,5 +124,9 @@ def true_landmarks(
 
 def layout(place: Float[Tensor, "B 33 2"], world_m: Float[Tensor, "B 33 3"]) -> Float[Tensor, "B 165"]:
     """How somebody lies in the crop: near is alike. Beyond the crop's edge it hardly matters how far."""
-    size = world_m.square().sum(-1).mean(-1).sqrt().clamp_min(0.05)
-    return torch.cat([place.clamp(-1.5, 1.5), 0.5 * world_m / size[:, None, None]], dim=-1).flatten(1)
+    return torch.cat([place.clamp(-1.5, 1.5), 0.5 * world_m / size_m(world_m)[:, None, None]], dim=-1).flatten(1)
+
+
+def size_m(world_m: Float[Tensor, "B 33 3"]) -> Float[Tensor, "B"]:
+    """Root mean square distance of landmarks from the middle of the hips."""
+    return world_m.square().sum(-1).mean(-1).sqrt().clamp_min(0.05)

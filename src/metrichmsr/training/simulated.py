@@ -33,6 +33,7 @@ from metrichmsr.synthetic.splits import Split
 from metrichmsr.training.landmark_errors import LandmarkErrors, true_landmarks
 from metrichmsr.training.samples import Samples
 
+_GROWN_UP_M = 1.65
 _LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = 11, 12, 23, 24
 
 
@@ -103,7 +104,7 @@ class SimulatedLandmarks:
         crop_from_image = self._crops(xy, inside, size[:, 0], generator)
         K_crop = crop_from_image @ cameras.K
         if self.errors is None:
-            landmarks = self._spoil(xy, seen, inside, crop_from_image, K_crop, generator)
+            landmarks = self._spoil(xy, seen, light.height_m, inside, crop_from_image, K_crop, generator)
         else:
             landmarks = self.errors.lend(*true_landmarks(seen, K_crop), generator)
         root = rotation @ crowd.pose[:, 0]
@@ -155,6 +156,7 @@ class SimulatedLandmarks:
         self,
         xy: Float[Tensor, "B 33 2"],
         seen_m: Float[Tensor, "B 33 3"],
+        height_m: Float[Tensor, "B"],
         inside: Bool[Tensor, "B 33"],
         crop_from_image: Float[Tensor, "B 3 3"],
         K_crop: Float[Tensor, "B 3 3"],
@@ -177,6 +179,8 @@ class SimulatedLandmarks:
         view = camera_from_crop(K_crop, CROP_SIZE)
         hips = 0.5 * (seen_m[:, _LEFT_HIP] + seen_m[:, _RIGHT_HIP])
         world = (seen_m - hips[:, None]) @ view
+        # The landmark network makes everybody about as large as a grown-up.
+        world = world * (_GROWN_UP_M / height_m)[:, None, None]
         amount = world.new_tensor([noise.world_m, noise.world_m, noise.world_depth_m])
         shared = torch.randn(count, 1, 3, generator=generator) * 0.5
         world = world * (1 + 0.08 * torch.randn(count, 1, 1, generator=generator))
