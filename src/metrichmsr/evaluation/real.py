@@ -60,7 +60,7 @@ class EvaluateRealOptions:
     """Names of the sets to evaluate (their folders' names); all that are there where left out."""
     max_frames: int | None = None
     """At most so many pictures of each set, evenly spread."""
-    method: Literal["network", "fit"] = "fit"
+    method: Literal["network", "fit"] = "network"
     """How bodies are found: see metrichmsr recover --help."""
     checkpoint: Path | None = None
     """Network to use instead of the shipped one."""
