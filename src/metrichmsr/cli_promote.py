@@ -63,7 +63,7 @@ def calibrate(args: CalibrateArgs) -> int:
     found = calibrate_sigmas(network, samples, training_body(TrainConfig()), ray_size=config.ray_size)
     text = json.dumps(dataclasses.asdict(found))
     with atomic_file(args.out) as path:
-        save_network(path, network, config, dtype=torch.float32, **{**notes, "calibration": text})
+        save_network(path, network, config, dtype=torch.float32, notes={**notes, "calibration": text})
     sys.stdout.write("| sigma of | factor | within one sigma before | after |\n| --- | ---: | ---: | ---: |\n")
     for kind, factor in found.factors.items():
         row = f"| {kind} | {factor:.2f} | {100 * found.before[kind]:.0f} % | {100 * found.after[kind]:.0f} % |"

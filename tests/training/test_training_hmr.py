@@ -268,7 +268,7 @@ def test_divergence_is_told_and_loses_nothing(samples: Samples, tmp_path: Path) 
 def test_checkpoints_carry_their_config_and_refuse_others(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     network = build(TINY)
-    save_network(path, network, TINY, dtype=torch.float32, training=CONFIG.to_json())
+    save_network(path, network, TINY, dtype=torch.float32, notes={"training": CONFIG.to_json()})
     back, config, notes = load_network(path)
     assert config == TINY
     assert TrainConfig.from_json(notes["training"]) == CONFIG

@@ -84,7 +84,7 @@ def test_a_loser_changes_nothing_and_a_winner_is_shipped_with_its_card(samples: 
     scored = []
     for seed in range(3):
         path = tmp_path / f"{seed}.safetensors"
-        save_network(path, tiny(seed), TINY, training=CONFIG.to_json(), step="7")
+        save_network(path, tiny(seed), TINY, notes={"training": CONFIG.to_json(), "step": "7"})
         network = load_network(path)[0]
         scored.append((validate(network, samples, parameters, ray_size=TINY.ray_size).score, path))
     scored.sort()
@@ -121,7 +121,7 @@ def test_commands(samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     held_out = tmp_path / "held_out.safetensors"
     write_samples(held_out, samples)
     raw, calibrated = tmp_path / "raw.safetensors", tmp_path / "calibrated.safetensors"
-    save_network(raw, tiny(0), TINY, dtype=torch.float32, training=CONFIG.to_json())
+    save_network(raw, tiny(0), TINY, dtype=torch.float32, notes={"training": CONFIG.to_json()})
     argv = ["train", "calibrate", "--checkpoint", str(raw), "--validation", str(held_out)]
     assert cli.main([*argv, "--out", str(calibrated)]) == 0
     notes = load_network(calibrated)[2]

@@ -27,7 +27,7 @@ def save_network(
     *,
     state: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype = torch.float16,
-    **notes: str,
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write a network.
 
@@ -41,7 +41,7 @@ def save_network(
     """
     weights = network.state_dict() if state is None else state
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
-    metadata = {"format": FORMAT, "config": json.dumps(asdict(config), sort_keys=True), **notes}
+    metadata = {"format": FORMAT, "config": json.dumps(asdict(config), sort_keys=True), **(notes or {})}
     save_file(tensors, path, metadata)
 
 

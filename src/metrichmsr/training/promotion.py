@@ -125,7 +125,7 @@ def promote(
         return verdict
     kept = {name: notes[name] for name in ("training", "step", "calibration") if name in notes}
     with atomic_file(shipped) as temporary:
-        save_network(temporary, network, config, validation=json.dumps(figures.numbers()), **kept)
+        save_network(temporary, network, config, notes={**kept, "validation": json.dumps(figures.numbers())})
     rows = {
         "parameters": f"{sum(p.numel() for p in network.parameters()):,}",
         **evidence,

@@ -215,9 +215,11 @@ class Trainer:
                 self.config.network,
                 state=self.ema,
                 dtype=torch.float32,
-                training=self.config.to_json(),
-                step=str(self.progress.step),
-                validation=json.dumps(figures.numbers()),
+                notes={
+                    "training": self.config.to_json(),
+                    "step": str(self.progress.step),
+                    "validation": json.dumps(figures.numbers()),
+                },
             )
 
     def save(self) -> None:
