@@ -112,8 +112,8 @@ def assumed_intrinsics(shot: Shot) -> Float[np.ndarray, "3 3"]:
 
 def named_checkpoints(entries: tuple[str, ...], body: AnnyBody) -> Mapping[str, Regressor]:
     """Networks of ``NAME=FILE`` entries."""
-    named = dict(entry.partition("=")[::2] for entry in entries)
-    return {name: Regressor.load(body, Path(file)) for name, file in named.items()}
+    pairs = [entry.partition("=") for entry in entries]
+    return {name: Regressor.load(body, Path(file)) for name, _, file in pairs}
 
 
 def _answer(estimates: BodyEstimates) -> Answer:
