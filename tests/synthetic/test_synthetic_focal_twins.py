@@ -8,7 +8,7 @@ from test_synthetic_cameras import people
 
 from metrichmsr.synthetic.camera_sampler import CameraSampler, CameraSettings, padded_rows
 from metrichmsr.synthetic.cameras import Cameras
-from metrichmsr.synthetic.focal_twins import twins, twins_possible
+from metrichmsr.synthetic.focal_twins import focal_of_fov, fov_possible, twins, twins_possible
 
 FOVS = torch.tensor([20.0, 35, 55, 80, 110])
 
@@ -76,3 +76,24 @@ def test_impossible_twins_are_told(scene: tuple[Cameras, torch.Tensor, torch.Ten
     assert not bool(twins_possible(Cameras(cameras.K, cameras.width, cameras.height, inside), points).any())
     with pytest.raises(ValueError, match="between 0 and 180"):
         twins(cameras, anchor, torch.tensor([60.0, 190.0]))
+
+
+def test_a_principal_point_beside_the_picture_has_no_wide_twins(
+    scene: tuple[Cameras, torch.Tensor, torch.Tensor],
+) -> None:
+    width, beside = torch.tensor([256.0, 256.0]), torch.tensor([-30.0, 128.0])
+    assert fov_possible(torch.tensor([110.0, 110.0]), width, beside).tolist() == [False, True]
+    assert fov_possible(torch.tensor([20.0, 20.0]), width, beside).tolist() == [True, True]
+    # What is called possible is: the angles on both sides add up.
+    for degrees in (5.0, 20.0, 35.0, 60.0, 80.0, 110.0):
+        for cx in (-60.0, -30.0, -5.0, 0.0, 40.0, 280.0):
+            fov, w, c = (torch.tensor([v]) for v in (degrees, 256.0, cx))
+            if bool(fov_possible(fov, w, c)):
+                focal = focal_of_fov(fov, w, c)
+                angles = torch.atan(c / focal) + torch.atan((w - c) / focal)
+                assert float(torch.rad2deg(angles)) == pytest.approx(degrees, abs=1e-2)
+    cameras, anchor, _ = scene
+    K = cameras.K.clone()
+    K[:, 0, 2] = -0.15 * cameras.width
+    with pytest.raises(ValueError, match="principal point"):
+        twins(Cameras(K, cameras.width, cameras.height, cameras.camera_from_world), anchor, FOVS)

@@ -36,7 +36,7 @@ from metrichmsr.evaluation.synfocal_metrics import SubjectTruth, SynfocalResult,
 from metrichmsr.hmr.fitting.fit import Fitter
 from metrichmsr.hmr.regress import WEIGHTS, Regressor
 from metrichmsr.people.landmarks import Landmarks
-from metrichmsr.synthetic.benchmark import BENCHMARKS, Benchmark
+from metrichmsr.synthetic.benchmark import BENCHMARKS, Benchmark, variant_of
 from metrichmsr.synthetic.shots import Shot
 from metrichmsr.synthetic.writer import Source, stream_shots
 
@@ -87,7 +87,7 @@ def main_evaluate_synfocal(options: EvaluateSynfocalOptions) -> int:
     methods = build_methods(options)
     options.out.mkdir(parents=True, exist_ok=True)
     results, truth = evaluate_twins(benchmark, source, methods, scenes=options.scenes, show_progress=not options.quiet)
-    report = to_set(results, truth, benchmark=f"SynFocal {options.split}")
+    report = to_set(results, truth, benchmark=f"{variant_of(source)} {options.split}")
     write_report([report], options.out, _versions(options, source))
     sys.stdout.write(to_markdown([report]))
     return 0

@@ -92,10 +92,9 @@ def standing(shot: Shot, landmarks: Landmarks) -> Answer:
     middle = np.array([0.5 * (box[0] + box[2]), 0.5 * (box[1] + box[3]), 1.0])
     root = np.linalg.inv(shot.K) @ middle * depth
     figure = standing_figure()
-    figure[np.isnan(figure)] = 0.0
-    return Answer(
-        SubjectPrediction(translation_m=root, height_m=POPULATION_STATURE_M, joints_m=figure * (-1, 1, -1) + root)
-    )
+    # It has no face. Where eyes and ears of an adult are: at the nose's height above the hips, within a hand's width.
+    figure[np.isnan(figure).any(1)] = (0.0, -0.40 * POPULATION_STATURE_M, -0.08)
+    return Answer(SubjectPrediction(translation_m=root, height_m=POPULATION_STATURE_M, joints_m=figure + root))
 
 
 def camera_of(shot: Shot, K: Float[np.ndarray, "3 3"]) -> Camera:

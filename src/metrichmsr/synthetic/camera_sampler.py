@@ -18,7 +18,7 @@ from torch import Tensor
 
 from metrichmsr.synthetic.cameras import Cameras
 from metrichmsr.synthetic.crowd import Crowd
-from metrichmsr.synthetic.focal_twins import focal_of_fov
+from metrichmsr.synthetic.focal_twins import focal_of_fov, fov_possible
 
 ASPECTS = (9 / 16, 2 / 3, 3 / 4, 4 / 5, 1.0, 5 / 4, 4 / 3, 3 / 2, 16 / 9)
 _POINTS = 200
@@ -135,6 +135,8 @@ class CameraSampler:
         settings = self.settings
         low, high = settings.height_m
         valid = (position[..., 1] >= low) & (position[..., 1] <= high)
+        # None has the wanted field of view where a wide one meets a principal point beside the picture.
+        valid &= drawn.focal > 0
         placed = seen + offset[:, :, None]
         nearest = torch.where(drawn.u[..., 1] < settings.near_limb, min(0.12, settings.nearest_m), settings.nearest_m)
         valid &= placed.square().sum(-1).amin(-1) >= nearest.square()
@@ -174,7 +176,9 @@ class CameraSampler:
         valid = torch.ones_like(anchor_depth, dtype=torch.bool)
         lateral = placed[..., :2].square().sum(-1)
         for fov in self.settings.twin_fovs_deg:
-            focal = focal_of_fov(torch.full_like(drawn.focal, fov), drawn.size[..., 0], drawn.principal[..., 0])
+            wanted = (torch.full_like(drawn.focal, fov), drawn.size[..., 0], drawn.principal[..., 0])
+            focal = focal_of_fov(*wanted)
+            valid &= fov_possible(*wanted)
             back = anchor_depth * (focal / drawn.focal - 1)
             height = position[..., 1] - back * rotation[..., 2, 1]
             valid &= (height >= low) & (height <= _HIGHEST_TWIN_M)

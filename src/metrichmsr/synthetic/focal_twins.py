@@ -26,7 +26,8 @@ def twins(
         fovs_deg: horizontal fields of view, degrees: the angles on both sides of the principal point together.
 
     Raises:
-        ValueError: a field of view is not between 0 and 180 degrees.
+        ValueError: a field of view is not between 0 and 180 degrees, or not to be had with the principal point where
+            it is (see :func:`fov_possible`).
     """
     wanted = torch.as_tensor(fovs_deg, dtype=cameras.K.dtype, device=cameras.K.device)
     if not bool(((wanted > 0) & (wanted < 180)).all()):
@@ -38,6 +39,8 @@ def twins(
     width = cameras.width.repeat_interleave(count)
     matrix = cameras.camera_from_world.repeat_interleave(count, dim=0)
     anchor = anchor_m.repeat_interleave(count, dim=0)
+    if not bool(fov_possible(wanted.reshape(-1), width.to(K), K[:, 0, 2]).all()):
+        raise ValueError(f"no focal length sees {wanted.tolist()} degrees with a principal point outside the picture")
     focal = focal_of_fov(wanted.reshape(-1), width.to(K), K[:, 0, 2])
     factor = focal / K[:, 0, 0]
     depth = (matrix[:, 2, :3] * anchor).sum(-1) + matrix[:, 2, 3]
@@ -56,6 +59,15 @@ def focal_of_fov(fov_deg: Float[Tensor, "B"], width: Float[Tensor, "B"], cx: Flo
     """
     half = 0.5 * width / torch.tan(torch.deg2rad(fov_deg))
     return half + (half.square() + cx * (width - cx)).clamp_min(0).sqrt()
+
+
+def fov_possible(fov_deg: Float[Tensor, "B"], width: Float[Tensor, "B"], cx: Float[Tensor, "B"]) -> Bool[Tensor, "B"]:
+    """Whether some focal length has this field of view: from a principal point beside the picture not every angle is.
+
+    With cx outside [0, w] both angles have opposite signs, and their sum has a greatest value below 90 degrees.
+    """
+    half = 0.5 * width / torch.tan(torch.deg2rad(fov_deg))
+    return (half.square() + cx * (width - cx) >= 0) & (focal_of_fov(fov_deg, width, cx) > 0)
 
 
 def twins_possible(
