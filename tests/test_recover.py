@@ -1,5 +1,6 @@
 """The whole way of a real photo, and what the user may ask for on it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,18 @@ from metrichmsr.structures import Camera
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "street.jpg"
 
 
-@pytest.fixture(scope="module")
-def recoverer() -> Recoverer:
-    return Recoverer()
+@pytest.fixture(scope="module", params=["network", "network, refined", "fit"])
+def recoverer(request) -> Recoverer:
+    method, _, refined = request.param.partition(", ")
+    return Recoverer(RecoverOptions(method=method, refine=bool(refined)))
+
+
+def with_options(recoverer: Recoverer, **options) -> Recoverer:
+    """Another recoverer of the same method, with the models that are loaded already."""
+    other = Recoverer(replace(recoverer.options, **options))
+    models = ("_anny", "fitter", "regressor", "_detector", "_landmarker")
+    other.__dict__.update({name: recoverer.__dict__[name] for name in models if name in recoverer.__dict__})
+    return other
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +86,7 @@ def test_pose_names_and_shape_names_are_the_body_s(street):
 
 
 def test_a_known_height_is_taken_and_closes_the_doubt(recoverer, street):
-    known = Recoverer(RecoverOptions(height="1.65"))
-    known.__dict__.update({k: recoverer.__dict__[k] for k in ("fitter", "_detector", "_landmarker")})
-    result = known(PHOTO)
+    result = with_options(recoverer, height="1.65")(PHOTO)
     assert [p.height_m for p in result.people] == pytest.approx([1.65, 1.65], abs=0.005)
     assert all(p.height_std_m < 0.01 for p in result.people)
     assert any("--height" in warning for warning in result.warnings)  # one height, two people
@@ -112,10 +120,7 @@ def test_arrays_and_photos_are_the_same_as_files(recoverer, street):
 
 def test_a_known_length_fixes_the_distance_of_the_nearest_person(recoverer):
     """The woman is 1.65 m: her box, 420 pixels high, taken as that length puts her at focal · 1.65 / 420."""
-    options = RecoverOptions(length=(1000.0, 515.0, 1000.0, 935.0, 1.65))
-    with_length = Recoverer(options)
-    with_length.__dict__.update({k: recoverer.__dict__[k] for k in ("fitter", "_detector", "_landmarker")})
-    result = with_length(PHOTO)
+    result = with_options(recoverer, length=(1000.0, 515.0, 1000.0, 935.0, 1.65))(PHOTO)
     expected = result.camera.focal_px * 1.65 / 420
     nearest = min(result.people, key=lambda p: abs(p.translation_m[2] - expected))
     assert nearest.translation_m[2] == pytest.approx(expected, rel=0.01)

@@ -80,12 +80,13 @@ def promote(args: PromoteArgs) -> int:
     from metrichmsr.training.promotion import promote as take_its_place
     from metrichmsr.training.samples import read_samples
     from metrichmsr.training.trainer import training_body
+    from metrichmsr.weights import file_hash
 
     paths = shards([args.validation])
     folder = AssetFolder.find(args.assets) if args.assets is not None else None
     evidence = {
         "recipe": args.recipe or "see the config below",
-        "validated on": f"{len(paths)} shards, {', '.join(path.name for path in paths[:4])}",
+        "validated on": ", ".join(f"{path.name} (SHA-256 `{file_hash(path)[:16]}…`)" for path in paths),
         "commit": _commit(),
     }
     verdict = take_its_place(

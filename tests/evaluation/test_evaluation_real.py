@@ -16,6 +16,7 @@ from metrichmsr.evaluation.pictures import write_contact_sheet
 from metrichmsr.evaluation.real import EVALUATIONS, EvaluateRealOptions, evaluate_real, main_evaluate_real, write_report
 from metrichmsr.evaluation.report import to_json, to_markdown
 from metrichmsr.evaluation.session import Gallery, Session
+from metrichmsr.recover import RecoverOptions
 from metrichmsr.structures import COCO17
 
 STREETS = ("kitti_pedestrians", "nuscenes_pedestrians")
@@ -263,7 +264,7 @@ def test_the_command_writes_its_report_and_tells_of_pictures_given_up_on(
         refuse = False
 
         def __init__(self, options):
-            assert options.method == "fit"
+            assert options == RecoverOptions(), "the method is recover's own"
 
         def __call__(self, image, *, camera):
             if self.refuse:

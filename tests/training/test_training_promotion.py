@@ -28,6 +28,12 @@ from metrichmsr.weights import file_hash
 
 TINY = replace(SMALL, width=24, heads=2, hidden=48, queries=2, slots=2, patch_layers=1, global_layers=1)
 CONFIG = TrainConfig(network=TINY, vertices=60)
+CREDITS = [
+    "garments/hat, A: CC BY 4.0",
+    "garments/cap, A: CC BY 4.0",
+    "backgrounds/bridge_0: CC0",
+    "backgrounds/bridge_1: CC0",
+]
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +106,11 @@ def test_a_loser_changes_nothing_and_a_winner_is_shipped_with_its_card(samples: 
     shipped.write_bytes(worst.read_bytes())
     assert promote(best, shipped, samples, parameters, evidence={}, write=False).wins
     assert file_hash(shipped) != hashed
-    won = promote(best, shipped, samples, parameters, evidence={"data": "ours"}, attributions=["hat, by A: CC BY 4.0"])
+    won = promote(best, shipped, samples, parameters, evidence={"data": "ours"}, attributions=CREDITS)
     card = shipped.with_suffix(".md").read_text(encoding="utf-8")
     assert won.wins
     assert file_hash(shipped) in card
-    assert "hat, by A: CC BY 4.0" in card
+    assert "- backgrounds/bridge (CC0)\n- garments/cap, hat (A: CC BY 4.0)\n" in card
     assert "| data | ours |" in card
     ours = load_network(shipped)[0].state_dict()
     assert all(torch.equal(t, load_network(best)[0].state_dict()[name]) for name, t in ours.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,10 +65,26 @@ def dataset_card(
     lines += ["![histograms](statistics.png)", "", "## Licences", ""]
     if attributions:
         lines += ["Whoever passes these pictures on, or a network trained on them, names:", ""]
-        lines += [f"- {line}" for line in attributions]
+        lines += [f"- {line}" for line in grouped(attributions)]
     else:
         lines.append("Bodies and procedural appearance of the metrichmsr package only: Apache-2.0.")
     return "\n".join(lines) + "\n"
+
+
+def grouped(attributions: Sequence[str]) -> list[str]:
+    """Attributions (``kind/name, author: licence``) with a line for each author and licence of a kind of asset.
+
+    Variants that differ by a digit at the end (``bridge_0`` … ``bridge_8``) are named once.
+    """
+    groups: dict[tuple[str, ...], set[str]] = {}
+    for line in attributions:
+        asset, *whose = re.split(r", |: ", line, maxsplit=1)
+        kind, slash, name = asset.rpartition("/")
+        groups.setdefault((kind + slash, *whose), set()).add(re.sub(r"_\d$", "", name))
+    return [
+        f"{kind}{', '.join(sorted(names))}" + "".join(f" ({text})" for text in whose)
+        for (kind, *whose), names in sorted(groups.items())
+    ]
 
 
 def _plans(index: ShardIndex) -> str:

@@ -16,6 +16,7 @@ from metrichmsr.export.atomic import atomic_file
 from metrichmsr.hmr.body_parameters import BodyParameters
 from metrichmsr.hmr.checkpoint import load_network, save_network
 from metrichmsr.hmr.network import build
+from metrichmsr.synthetic.card import grouped
 from metrichmsr.training.samples import Samples
 from metrichmsr.training.validation import Validation, validate
 from metrichmsr.weights import file_hash
@@ -144,7 +145,7 @@ def _card(
     name: str, rows: Mapping[str, str], verdict: Verdict, notes: Mapping[str, str], attributions: Sequence[str]
 ) -> str:
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    credit = "\n".join(f"- {line}" for line in attributions) or "- procedural appearance of this package only"
+    credit = "\n".join(f"- {line}" for line in grouped(attributions)) or "- procedural appearance of this package only"
     return f"""# {name}
 
 MetricHMR, the preset `small` (`metrichmsr.hmr`): BlazePose's features and landmarks and the crop's ray map to a metric
@@ -154,7 +155,7 @@ Anny body. Written by `metrichmsr train promote`, which compared it with the one
 | --- | --- |
 {table}
 
-## Figures over {verdict.new.samples} held-out rendered crops
+## Figures over {verdict.new.samples} held-out samples
 
 {verdict.table()}
 
