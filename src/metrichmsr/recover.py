@@ -1,4 +1,4 @@
-"""The way of an image: read ► calibrate ► find people ► fit bodies ► assemble."""
+"""The way of an image: read ► calibrate ► find people ► regress bodies ► refine ► assemble."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RecoverOptions:
     """How bodies are found: network = regressed by MetricHMR; fit = fitted to landmarks, mask and priors."""
     checkpoint: Path | None = None
     """Network to use instead of the shipped one (a .safetensors file that metrichmsr train wrote)."""
-    refine: bool = False
+    refine: bool = True
     """Polish the network's answer against landmarks and mask."""
     body_model: Literal["anny", "smpl", "smplh", "smplx"] = "anny"
     """Body model of the result; the SMPL family is brought to the fitted Anny body's keypoints."""
@@ -71,8 +71,8 @@ class RecoverOptions:
     def __post_init__(self) -> None:
         if self.max_people < 1:
             raise UsageError(f"--max-people must be at least 1, not {self.max_people}")
-        if self.method == "fit" and (self.refine or self.checkpoint is not None):
-            raise UsageError("--refine and --checkpoint go with --method network")
+        if self.method == "fit" and self.checkpoint is not None:
+            raise UsageError("--checkpoint goes with --method network")
         if self.length is not None and not (all(map(math.isfinite, self.length)) and self.length[4] > 0):
             raise UsageError("--length wants X0 Y0 X1 Y1 METRES, all finite and METRES positive")
 
@@ -134,8 +134,7 @@ class Recoverer:
         warnings = list(calibration.warnings)
         recovered: tuple[Person, ...] = ()
         if len(people.landmarks):
-            with watch.stage(self.options.method):
-                estimates = self._estimate(people, shown, warnings)
+            estimates = self._estimate(people, shown, warnings, watch)
             with watch.stage("assemble"):
                 recovered = self._assemble(people, estimates, image, shown, warnings)
         else:
@@ -255,16 +254,19 @@ class Recoverer:
             **threshold,
         )
 
-    def _estimate(self, people: People, camera: Camera, warnings: list[str]) -> BodyEstimates:
+    def _estimate(self, people: People, camera: Camera, warnings: list[str], watch: Stopwatch) -> BodyEstimates:
         """Bodies by the chosen method."""
-        known_heights = self._known_heights(len(people.landmarks), warnings)
-        known_depths = self._known_depths(people, camera, warnings)
+        heights = self._known_heights(len(people.landmarks), warnings)
+        depths = self._known_depths(people, camera, warnings)
         if self.options.method == "fit":
-            return self.fitter(self._evidence(people, camera, known_heights, known_depths)).estimates
-        estimates = self.regressor(people.landmarks, camera.K, known_height_m=known_heights, known_depth_m=known_depths)
+            with watch.stage("fit"):
+                return self.fitter(self._evidence(people, camera, heights, depths)).estimates
+        with watch.stage("network"):
+            estimates = self.regressor(people.landmarks, camera.K, known_height_m=heights, known_depth_m=depths)
         if not self.options.refine:
             return estimates
-        return self.fitter.refine(self._evidence(people, camera, known_heights, known_depths), estimates)
+        with watch.stage("refine"):
+            return self.fitter.refine(self._evidence(people, camera, heights, depths), estimates)
 
     def _evidence(
         self,

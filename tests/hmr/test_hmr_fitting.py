@@ -10,13 +10,16 @@ import torch
 from metrichmsr.bodies import load_body_model
 from metrichmsr.bodies.shape_prior import ShapePrior
 from metrichmsr.geometry import intrinsics, project
+from metrichmsr.hmr.estimates import BodyEstimates
 from metrichmsr.hmr.fitting.evidence import DISTANCE_MAP_SIZE, OUTLINE_POINTS, Evidence, mask_evidence, sample_map
+from metrichmsr.hmr.fitting.expected import JOINT_OF_33
 from metrichmsr.hmr.fitting.fit import FitOptions, Fitter
 from metrichmsr.hmr.fitting.objective import Objective, Weights, geman_mcclure
 from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
 from metrichmsr.hmr.fitting.starts import place_on_rays
 from metrichmsr.hmr.fitting.state import FitState, decode_position, encode_position, left_jacobian
 from metrichmsr.hmr.pose_prior import PosePrior
+from metrichmsr.structures import BLAZEPOSE33, COCO17
 
 TILT = torch.tensor([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])  # body frame (z up, facing −y) to a level camera
 
@@ -75,6 +78,8 @@ def make_evidence(fitter: Fitter, state: FitState, *, focal: float = 1000.0, noi
         has_mask=torch.zeros(n, dtype=torch.bool),
         known_height_m=nothing,
         known_depth_m=nothing,
+        expected_m=torch.zeros(n, 33, 3),
+        expected_sigma_m=torch.full((n, 33), torch.inf),
     )
 
 
@@ -99,6 +104,8 @@ def test_jacobian_is_the_derivative_of_the_points(fitter):
 def test_energy_gradient_is_the_derivative_of_the_energy(fitter):
     state = make_state(fitter, 2, seed=4)
     evidence = make_evidence(fitter, state, noise_px=6.0)
+    expected = evidence.world_m + 0.1 * torch.randn(2, 33, 3, generator=torch.Generator().manual_seed(2))
+    evidence = dataclasses.replace(evidence, expected_m=expected, expected_sigma_m=torch.full((2, 33), 0.05))
     objective = Objective(fitter.posed, fitter.shape_prior, evidence, Weights(world=0.0))
     normal = objective.normal(state)
     at = fitter.posed.layout
@@ -284,3 +291,65 @@ def test_contradicting_landmarks_do_not_send_the_body_to_infinity(fitter: Fitter
     depth = fitter(nonsense).state.translation_m[:, 2]
     assert (depth < 3 * 2.0 * nonsense.K[:, 0, 0] / nonsense.size_px).all()
     assert (depth > 0).all()
+
+
+@pytest.fixture(scope="module")
+def guessed(fitter):
+    """Four people, evidence of them, and the answer of a network some 6 cm off, as it says."""
+    state = make_state(fitter, 4, seed=11)
+    noise = 0.04 * torch.randn(state.coefficients.shape, generator=torch.Generator().manual_seed(3))
+    wrong = dataclasses.replace(state, coefficients=state.coefficients + noise)
+    pose = fitter.posed.pose_matrices(wrong)
+    body = fitter.body(pose, wrong.shape, wrong.translation_m)
+    doubt = torch.full((4,), 0.05)
+    answer = BodyEstimates(body, pose, wrong.shape, doubt, doubt, torch.full((4, 17), 0.06))
+    truth = fitter.body(fitter.posed.pose_matrices(state), state.shape, state.translation_m)
+    return make_evidence(fitter, state), answer, truth
+
+
+def joint_errors(body, truth) -> torch.Tensor:
+    return (body.coco17_m - truth.coco17_m).norm(dim=-1)
+
+
+def test_polishing_brings_an_answer_nearer_and_holds_its_size(fitter, guessed):
+    evidence, answer, truth = guessed
+    polished = fitter.refine(evidence, answer)
+    before, after = (joint_errors(a.body, truth).mean(1) for a in (answer, polished))
+    assert (after < 0.9 * before).all()
+    torch.testing.assert_close(polished.body.height_m, answer.body.height_m, atol=0.005, rtol=0)
+    torch.testing.assert_close(polished.body.joints_m[:, 0, 2], answer.body.joints_m[:, 0, 2], rtol=5e-3, atol=0)
+    assert polished.height_std_m is answer.height_std_m
+
+
+def test_polishing_stays_near_an_answer_that_is_sure(fitter, guessed):
+    """One wrist is marked a third of the person away: only what is expected keeps the arm where it was."""
+    evidence, answer, _ = guessed
+    wrist, left_wrist = 15, COCO17.index("left_wrist")
+    pixels = evidence.landmarks_px.clone()
+    pixels[:, wrist, 0] += 0.3 * evidence.size_px
+    sigma = evidence.landmark_sigma_px.clone()
+    sigma[:, wrist] = 0.08 * evidence.size_px  # a doubtful one, but no outlier
+    wrong = dataclasses.replace(evidence, landmarks_px=pixels, landmark_sigma_px=sigma)
+    kept = fitter.refine(wrong, answer).body
+    pulled = fitter.refine(wrong, dataclasses.replace(answer, joint_std_m=None)).body
+    moved = [joint_errors(body, answer.body)[:, left_wrist].mean() for body in (kept, pulled)]
+    assert moved[0] < 0.7 * moved[1]
+
+
+def test_many_are_polished_as_if_alone(fitter, guessed):
+    evidence, answer, _ = guessed
+    index = torch.arange(4).repeat(3)  # more than are polished at once
+    fields = {f.name: getattr(answer, f.name) for f in dataclasses.fields(answer) if f.name != "body"}
+    body = {f.name: getattr(answer.body, f.name)[index] for f in dataclasses.fields(answer.body)}
+    many = BodyEstimates(type(answer.body)(**body), **{name: value[index] for name, value in fields.items()})
+    few, all_of_them = fitter.refine(evidence, answer), fitter.refine(evidence[index], many)
+    torch.testing.assert_close(all_of_them.body.joints_m, few.body.joints_m[index], atol=2e-3, rtol=0)
+
+
+def test_landmarks_share_the_doubt_of_the_joint_that_carries_them():
+    pairs = {BLAZEPOSE33[i]: COCO17[joint] for i, joint in enumerate(JOINT_OF_33)}
+    assert pairs["left_thumb"] == "left_wrist"
+    assert pairs["right_heel"] == "right_ankle"
+    assert pairs["mouth_left"] == "nose"
+    assert pairs["right_eye_outer"] == "right_eye"
+    assert all(pairs[name] == name for name in COCO17)

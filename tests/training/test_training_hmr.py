@@ -22,7 +22,7 @@ from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
 from metrichmsr.hmr.heads import HeadOutput, crop_focal
 from metrichmsr.hmr.network import NetworkOutput, build
 from metrichmsr.synthetic.crowd_sampler import CrowdSampler
-from metrichmsr.training.augment import spoil_landmarks, wrong_intrinsics
+from metrichmsr.training.augment import misproportion, other_gains, spoil, wrong_intrinsics
 from metrichmsr.training.config import TrainConfig
 from metrichmsr.training.landmark_errors import LandmarkErrors, true_landmarks
 from metrichmsr.training.losses import age_loss, all_terms, laplace_nll
@@ -34,6 +34,9 @@ from metrichmsr.training.validation import validate
 TINY = replace(SMALL, width=24, heads=2, hidden=48, queries=2, slots=2, patch_layers=1, global_layers=1)
 CONFIG = TrainConfig(
     network=TINY, steps=6, batch=8, warmup=2, vertices=60, validate_every=3, log_every=2, precision="no", ema=0.5
+)
+UNSPOILED = replace(
+    CONFIG, landmark_swaps=0.0, landmark_misses=0.0, landmark_noise=0.0, landmark_proportions=0.0, world_turn_deg=0.0
 )
 
 
@@ -86,30 +89,55 @@ def test_wrong_intrinsics_scale_the_focal_length_alone(samples: Samples) -> None
     assert 0.03 < factor.log().std() < 0.2
 
 
+def test_proportions_change_and_places_stay(samples: Samples) -> None:
+    before = samples.landmarks
+    after = misproportion(before, 0.2, torch.Generator().manual_seed(0))
+    face, shoulders, wrist, thumb = slice(0, 11), [11, 12], 15, 21
+
+    def width(landmarks: torch.Tensor, columns: slice) -> torch.Tensor:
+        part = landmarks[:, face, columns]
+        return (part - part.mean(1, keepdim=True)).norm(dim=-1).mean(1)
+
+    in_picture = width(after, slice(0, 2)) / width(before, slice(0, 2))
+    in_space = width(after, slice(6, 9)) / width(before, slice(6, 9))
+    assert 0.1 < in_picture.log().std() < 0.3
+    torch.testing.assert_close(in_picture, in_space, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(after[:, shoulders, :2].mean(1), before[:, shoulders, :2].mean(1))
+    reach = [(landmarks[:, thumb] - landmarks[:, wrist])[:, :2].norm(dim=-1) for landmarks in (before, after)]
+    assert not torch.allclose(*reach, rtol=0.05)
+    assert torch.equal(after[..., 2:6], before[..., 2:6]), "how sure it is of them"
+    torch.testing.assert_close(misproportion(before, 0.0, torch.Generator()), before, atol=1e-6, rtol=0)
+
+
+def test_gains_are_of_channels() -> None:
+    features = torch.rand(4, 192, 16, 16) + 0.5
+    ratio = other_gains(features, 0.2, torch.Generator().manual_seed(0)) / features
+    torch.testing.assert_close(ratio, ratio[..., :1, :1].expand_as(ratio))
+    assert ratio[..., 0, 0].log().std() == pytest.approx(0.2, rel=0.2)
+
+
 def test_3d_landmarks_turn_as_a_whole(samples: Samples) -> None:
-    config = replace(CONFIG, landmark_swaps=0.0, landmark_misses=0.0, landmark_noise=0.0, world_turn_deg=20.0)
-    before, after = (
-        s.landmarks[..., 6:] for s in (samples, spoil_landmarks(samples, config, torch.Generator().manual_seed(0)))
-    )
+    config = replace(UNSPOILED, world_turn_deg=20.0)
+    before, after = (s.landmarks[..., 6:] for s in (samples, spoil(samples, config, torch.Generator().manual_seed(0))))
     assert torch.allclose(
         torch.linalg.norm(before[:, :, None] - before[:, None], dim=-1),
         torch.linalg.norm(after[:, :, None] - after[:, None], dim=-1),
         atol=1e-4,
     )
     assert not torch.allclose(before, after, atol=0.02)
-    still = spoil_landmarks(samples, replace(config, world_turn_deg=0.0), torch.Generator().manual_seed(0))
+    still = spoil(samples, replace(config, world_turn_deg=0.0), torch.Generator().manual_seed(0))
     assert torch.allclose(still.landmarks, samples.landmarks, atol=1e-6)
 
 
 def test_spoiled_landmarks_stay_landmarks(samples: Samples) -> None:
-    spoiled = spoil_landmarks(
+    spoiled = spoil(
         samples,
-        replace(CONFIG, landmark_swaps=1.0, landmark_misses=0.0, landmark_noise=0.0, world_turn_deg=0.0),
+        replace(UNSPOILED, landmark_swaps=1.0),
         torch.Generator(),
     )
     left, right = 11, 12
     assert torch.equal(spoiled.landmarks[:, left], samples.landmarks[:, right])
-    lost = spoil_landmarks(samples, replace(CONFIG, landmark_misses=1.0, landmark_swaps=0.0), torch.Generator())
+    lost = spoil(samples, replace(CONFIG, landmark_misses=1.0, landmark_swaps=0.0), torch.Generator())
     assert (lost.landmarks[..., 2] <= 0.1 * samples.landmarks[..., 2] + 1e-6).all()
     assert torch.isfinite(lost.landmarks).all()
 

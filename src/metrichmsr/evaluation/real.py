@@ -64,7 +64,7 @@ class EvaluateRealOptions:
     """How bodies are found: see metrichmsr recover --help."""
     checkpoint: Path | None = None
     """Network to use instead of the shipped one."""
-    refine: bool = False
+    refine: bool = True
     """Polish the network's answer."""
     pictures: int = 0
     """Write a contact sheet of so many worst cases per set (worst_<set>.png)."""

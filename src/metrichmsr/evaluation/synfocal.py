@@ -61,7 +61,7 @@ class EvaluateSynfocalOptions:
     """Network to measure instead of the shipped one."""
     compare: tuple[str, ...] = ()
     """More networks, as NAME=FILE."""
-    refine: bool = False
+    refine: bool = True
     """Measure the network with its answer polished by the fit as well."""
     fit: bool = True
     """Measure the fit as well (slow)."""

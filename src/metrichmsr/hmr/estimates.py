@@ -22,3 +22,5 @@ class BodyEstimates:
     """One sigma of the stature."""
     log_depth_std: Float[Tensor, "B"]
     """One sigma of the distance as a fraction, intrinsics taken as exact."""
+    joint_std_m: Float[Tensor, "B 17"] | None = None
+    """One sigma (per axis) of the COCO-17 joints relative to the pelvis; None where a method does not tell."""

@@ -91,7 +91,9 @@ class Regressor:
             # What is known of the stature is known of the distance: only the pose's part of the doubt is left.
             distance_std = torch.where(held, distance_std.clamp_max(_POSE_SIGMA), distance_std)
             height_std = torch.where(held, torch.zeros_like(height_std), height_std)
-        return BodyEstimates(self.parameters.body(pose, shape, translation), pose, shape, height_std, distance_std)
+        joint_std = torch.cat([o.joint_sigma_m for o in outputs])
+        body = self.parameters.body(pose, shape, translation)
+        return BodyEstimates(body, pose, shape, height_std, distance_std, joint_std)
 
     def _of_height(
         self, shape: Float[Tensor, "B S"], translation: Float[Tensor, "B 3"], known: Float[Tensor, "B"]

@@ -1,5 +1,8 @@
 """What detectors and cameras of the wild do to evidence: wrong intrinsics, noisy, swapped and lost landmarks.
 
+Proportions tell children from grown-ups, and those that the landmark network marks on photographs are not quite those
+that it marks on renderings: pedestrians of a street came out 19 cm too short. So they are made doubtful as well.
+
 The landmark network's 3D landmarks lean otherwise on photographs than on renderings (some 7° more towards the camera),
 so how they are turned as a whole is made doubtful: the network shall read it off the picture plane and the rays.
 """
@@ -19,8 +22,9 @@ from metrichmsr.training.config import TrainConfig
 from metrichmsr.training.samples import Samples
 
 _ARMS = ("shoulder", "elbow", "wrist", "pinky", "index", "thumb")
+_SIDES = ("left", "right")
 _LEGS = ("hip", "knee", "ankle", "heel", "foot_index")
-_CONFIDENCE = 2
+_PLACE, _CONFIDENCE = slice(0, 2), 2
 _WORLD = slice(6, 9)
 
 
@@ -43,13 +47,62 @@ def _pairs(parts: tuple[str, ...]) -> tuple[list[int], list[int]]:
     return left, right
 
 
-def spoil_landmarks(samples: Samples, config: TrainConfig, generator: torch.Generator) -> Samples:
-    """Noise, swaps of sides, and losses."""
-    landmarks = samples.landmarks.clone()
+def _numbers(*names: str) -> list[int]:
+    return [BLAZEPOSE33.index(name) for name in names]
+
+
+def _sides(name: str) -> list[int]:
+    return _numbers(f"left_{name}", f"right_{name}")
+
+
+_FACE = list(range(11))
+_SIZES = (
+    (_FACE, _FACE, 1.0),
+    *((_numbers(*(f"{side}_{part}" for part in _ARMS[3:])), _numbers(f"{side}_wrist"), 1.0) for side in _SIDES),
+    *((_numbers(*(f"{side}_{part}" for part in _LEGS[3:])), _numbers(f"{side}_ankle"), 1.0) for side in _SIDES),
+    (_sides("shoulder"), _sides("shoulder"), 0.5),
+    (_sides("hip"), _sides("hip"), 0.5),
+    (_FACE, _sides("shoulder"), 0.25),
+    ([i for part in _LEGS[1:] for i in _sides(part)], _sides("hip"), 0.25),
+)
+"""Landmarks that are moved together, those whose middle they are moved away from, and the share of the doubt."""
+
+
+def misproportion(
+    landmarks: Float[Tensor, "B 33 9"], sigma: float, generator: torch.Generator
+) -> Float[Tensor, "B 33 9"]:
+    """Parts of the body marked larger or smaller, in the picture and in 3D alike; each person has factors of their own.
+
+    Args:
+        landmarks: as of :class:`~metrichmsr.hmr.image_encoders.CropEvidence`.
+        sigma: of the logarithm of the factors of face, hands and feet.
+        generator: on the CPU.
+    """
+    landmarks = landmarks.clone()
+    for members, around, share in _SIZES if sigma else ():
+        factor = (sigma * share * torch.randn(len(landmarks), 1, 1, generator=generator)).exp().to(landmarks)
+        for columns in (_PLACE, _WORLD):
+            part = landmarks[:, members, columns]
+            middle = landmarks[:, around, columns].mean(1, keepdim=True)
+            landmarks[:, members, columns] = middle + (part - middle) * factor
+    return landmarks
+
+
+def other_gains(
+    features: Float[Tensor, "B 192 16 16"], sigma: float, generator: torch.Generator
+) -> Float[Tensor, "B 192 16 16"]:
+    """Feature maps whose channels are stronger or weaker, each by a factor of its own."""
+    gains = (sigma * torch.randn(*features.shape[:2], 1, 1, generator=generator)).exp()
+    return features * gains.to(features)
+
+
+def spoil(samples: Samples, config: TrainConfig, generator: torch.Generator) -> Samples:
+    """Landmarks with wrong proportions, noise, swaps of sides, and losses; features with other gains."""
+    landmarks = misproportion(samples.landmarks, config.landmark_proportions, generator)
     n = len(landmarks)
     # Everybody gets an amount of noise of their own.
     amount = config.landmark_noise * 2 * torch.rand(n, 1, 1, generator=generator)
-    landmarks[..., :2] += (amount * torch.randn(n, 33, 2, generator=generator)).to(landmarks)
+    landmarks[..., _PLACE] += (amount * torch.randn(n, 33, 2, generator=generator)).to(landmarks)
     for parts in (_ARMS, _LEGS):
         left, right = _pairs(parts)
         swapped = (torch.rand(n, generator=generator) < config.landmark_swaps).nonzero().squeeze(1).to(landmarks.device)
@@ -58,10 +111,13 @@ def spoil_landmarks(samples: Samples, config: TrainConfig, generator: torch.Gene
         landmarks[swapped] = rows
     lost = (torch.rand(n, 33, generator=generator) < config.landmark_misses).to(landmarks.device)
     anywhere = (2 * torch.rand(n, 33, 2, generator=generator) - 1).to(landmarks)
-    landmarks[..., :2] = torch.where(lost[..., None], anywhere, landmarks[..., :2])
+    landmarks[..., _PLACE] = torch.where(lost[..., None], anywhere, landmarks[..., _PLACE])
     landmarks[..., _CONFIDENCE] = torch.where(lost, 0.1 * landmarks[..., _CONFIDENCE], landmarks[..., _CONFIDENCE])
     turn = math.radians(config.world_turn_deg) * torch.randn(n, 3, generator=generator)
     # About the viewing axis the landmarks in the picture say better.
     turn = turn * torch.tensor([1.0, 0.5, 0.0])
     landmarks[..., _WORLD] = landmarks[..., _WORLD] @ roma.rotvec_to_rotmat(turn).mT.to(landmarks)
-    return replace(samples, landmarks=landmarks)
+    features = samples.features
+    if features is not None and config.feature_gain:
+        features = other_gains(features, config.feature_gain, generator)
+    return replace(samples, landmarks=landmarks, features=features)

@@ -48,6 +48,11 @@ class TrainConfig:
     """Share of crops whose left and right landmarks are exchanged, arms or legs or both."""
     landmark_misses: float = 0.03
     """Share of landmarks that are lost: anywhere, with little confidence."""
+    landmark_proportions: float = 0.1
+    """One sigma (log) by which face, hands and feet are marked larger than they are, for each person; half as much the
+    widths of shoulders and hips, a quarter the lengths of neck and legs."""
+    feature_gain: float = 0.1
+    """One sigma (log) of a gain on each channel of the feature map: photographs are not renderings."""
     world_turn_deg: float = 12.0
     """One sigma by which 3D landmarks are turned as a whole, about the crop's horizontal axis; half as much about the
     vertical one."""

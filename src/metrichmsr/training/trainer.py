@@ -24,7 +24,7 @@ from metrichmsr.export.atomic import atomic_file
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
 from metrichmsr.hmr.checkpoint import save_network
 from metrichmsr.hmr.network import MetricHMR, build
-from metrichmsr.training.augment import spoil_landmarks, wrong_intrinsics
+from metrichmsr.training.augment import spoil, wrong_intrinsics
 from metrichmsr.training.config import TrainConfig
 from metrichmsr.training.losses import LossTerms, all_terms
 from metrichmsr.training.samples import Samples
@@ -154,7 +154,7 @@ class Trainer:
         torch.manual_seed(config.seed * 1_000_003 + 2 * step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, step)
-        samples = spoil_landmarks(samples, config, generator)
+        samples = spoil(samples, config, generator)
         K_seen = wrong_intrinsics(samples.K_crop, config.k_noise, generator)
         truth = samples.truth(self.parameters)
         self.network.train()

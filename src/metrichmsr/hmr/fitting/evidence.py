@@ -64,6 +64,10 @@ class Evidence:
     """Stature given by the user; NaN where none was."""
     known_depth_m: Float[Tensor, "B"]
     """z-depth of the pelvis fixed by a known length; NaN where none was."""
+    expected_m: Float[Tensor, "B 33 3"]
+    """Where a network expects the landmarks relative to the middle of the hips, camera axes."""
+    expected_sigma_m: Float[Tensor, "B 33"]
+    """One sigma (per axis) of that; infinite where there is no network."""
 
     def __getitem__(self, index: Tensor) -> Evidence:
         """Select (or repeat) people."""
@@ -198,6 +202,8 @@ def gather_evidence(
         has_mask=torch.tensor([m.usable and use_mask for m in masks]),
         known_height_m=torch.from_numpy((nothing if known_height_m is None else known_height_m).astype(np.float32)),
         known_depth_m=torch.from_numpy((nothing if known_depth_m is None else known_depth_m).astype(np.float32)),
+        expected_m=torch.zeros(n, 33, 3),
+        expected_sigma_m=torch.full((n, 33), torch.inf),
     )
 
 

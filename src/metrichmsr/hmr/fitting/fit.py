@@ -20,6 +20,7 @@ from metrichmsr.bodies.protocol import BodyOutput
 from metrichmsr.bodies.shape_prior import GENDER, ShapePrior
 from metrichmsr.hmr.estimates import BodyEstimates
 from metrichmsr.hmr.fitting.evidence import Evidence
+from metrichmsr.hmr.fitting.expected import from_hips, sigma_of_landmarks
 from metrichmsr.hmr.fitting.objective import Objective, Weights
 from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
 from metrichmsr.hmr.fitting.solver import minimise
@@ -55,6 +56,10 @@ class FitOptions:
     """Evaluations with the pose freer, size and distance held."""
     polish_prior: float = 0.2
     """Weight of the pose prior while polishing."""
+    refine_iterations: int = 5
+    """Evaluations when another method's answer is polished: more change little."""
+    refine_world: float = 0.1
+    """Weight of the landmark network's 3D guess then: the answer knows better."""
 
 
 @dataclass(frozen=True)
@@ -133,32 +138,37 @@ class Fitter:
 
     @torch.no_grad()
     def refine(self, evidence: Evidence, start: BodyEstimates, weights: Weights | None = None) -> BodyEstimates:
-        """Polish bodies against landmarks and mask, their size and distance held.
+        """Polish bodies against landmarks and mask, their stature and depth held.
 
         Args:
             evidence: of the same people.
-            start: bodies near the truth, as a network gives them.
+            start: bodies near the truth, as a network gives them; they are left no further than its joints' sigmas say.
             weights: of the terms.
         """
+        options, prior = self.options, self.posed.prior
         weights = weights or Weights()
-        options = self.options
-        held = replace(
-            evidence,
-            known_height_m=start.body.height_m.to(evidence.K),
-            known_depth_m=start.body.joints_m[:, 0, 2].to(evidence.K),
-        )
-        prior = self.posed.prior
         bones = [self.body.bone_names.index(bone) for bone in prior.bone_names[1:]]
-        rotvecs = roma.rotmat_to_rotvec(start.pose[:, bones])
         state = FitState(
-            coefficients=prior.to_coefficients(rotvecs),
+            coefficients=prior.to_coefficients(roma.rotmat_to_rotvec(start.pose[:, bones])),
             root=start.pose[:, 0],
             shape=start.shape,
             position=encode_position(start.body.joints_m[:, 0]),
             up=start.pose.new_tensor([0.0, -1.0, 0.0]).expand(len(start.pose), 3),
         )
-        weak = replace(weights, pose_prior=options.polish_prior * weights.pose_prior)
-        state, _ = minimise(self._objective(held, weak), state, iterations=options.final_iterations)
+        held = replace(evidence, known_height_m=start.body.height_m, known_depth_m=start.body.joints_m[:, 0, 2])
+        if start.joint_std_m is not None:
+            held = replace(
+                held,
+                expected_m=from_hips(self.posed.seen(start.body)),
+                expected_sigma_m=sigma_of_landmarks(start.joint_std_m),
+            )
+        weak = replace(weights, pose_prior=options.polish_prior * weights.pose_prior, world=options.refine_world)
+        state = concatenate(
+            [
+                minimise(self._objective(held[part], weak), state[part], iterations=options.refine_iterations)[0]
+                for part in torch.arange(len(state.shape)).split(PEOPLE_AT_ONCE)
+            ]
+        )
         pose = self.posed.pose_matrices(state)
         body = self.body(pose, state.shape, state.translation_m)
         return replace(start, body=body, pose=pose, shape=state.shape)

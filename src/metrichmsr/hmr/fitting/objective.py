@@ -15,9 +15,8 @@ from torch import Tensor
 from metrichmsr.bodies.shape_prior import GENDER, ShapePrior
 from metrichmsr.geometry.cameras import project
 from metrichmsr.hmr.fitting.evidence import Evidence, sample_map
+from metrichmsr.hmr.fitting.expected import LEFT_HIP, RIGHT_HIP, from_hips
 from metrichmsr.hmr.fitting.state import BodyPoints, FitState, PosedBody, skew
-
-LEFT_HIP, RIGHT_HIP = 23, 24
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,8 @@ class Weights:
     world: float = 0.3
     """The landmark network's own depths lean bodies towards the camera: they choose between starts, little more."""
     world_sigma_m: float = 0.12
+    expected: float = 0.3
+    """Errors of a network's joints go together."""
     pose_prior: float = 1.0
     shape_prior: float = 1.0
     gender_sigma: float = 0.1
@@ -85,6 +86,7 @@ class Objective:
         total = Normal(len(state.shape), self.body.layout.size, state.shape)
         self._landmarks(total, points)
         self._depth_order(total, points)
+        self._expected(total, points)
         self._pose(total, state)
         self._shape(total, state)
         self._level(total, state)
@@ -120,20 +122,30 @@ class Objective:
         if w.world == 0:
             return
         hips = points.landmarks_m[:, [LEFT_HIP, RIGHT_HIP]].mean(1, keepdim=True)
-        hips_by = points.landmarks_by[:, [LEFT_HIP, RIGHT_HIP]].mean(1, keepdim=True)
         ray = torch.nn.functional.normalize(hips, dim=-1)
-        relative = points.landmarks_m - hips
+        relative = from_hips(points.landmarks_m)
         # The guess is in metres of a body of no particular size: bring it to this body's size first.
         scale = (relative.norm(dim=-1) * e.world_m.norm(dim=-1)).sum(-1) / e.world_m.square().sum((-1, -2)).clamp_min(
             1e-6
         )
         depth = (relative * ray).sum(-1)
-        depth_by = torch.einsum("bnip,bni->bnp", points.landmarks_by - hips_by, ray.expand_as(relative))
+        depth_by = torch.einsum("bnip,bni->bnp", from_hips(points.landmarks_by), ray.expand_as(relative))
         residuals = (depth - scale.clamp(0.2, 2.0)[:, None] * e.world_m[..., 2]) / w.world_sigma_m
         seen = e.seen * e.world_weight[:, None] * w.world
         energy, irls = geman_mcclure(residuals.square(), 2.0)
         total.energy += (seen * energy).sum(-1)
         total.add(residuals, depth_by / w.world_sigma_m, seen * irls)
+
+    def _expected(self, total: Normal, points: BodyPoints) -> None:
+        """Distance in 3D to where a network expects the landmarks, in its own sigmas."""
+        e, w = self.evidence, self.weights
+        if not e.expected_sigma_m.isfinite().any():
+            return
+        inverse = 1 / e.expected_sigma_m
+        residuals = ((from_hips(points.landmarks_m) - e.expected_m) * inverse[..., None]).flatten(1)
+        by = (from_hips(points.landmarks_by) * inverse[..., None, None]).flatten(1, 2)
+        total.energy += 0.5 * w.expected * residuals.square().sum(-1)
+        total.add(residuals, by, torch.full_like(residuals, w.expected))
 
     def _pose(self, total: Normal, state: FitState) -> None:
         """Pose prior, joint with the direction of gravity seen from the root."""
