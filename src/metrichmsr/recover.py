@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -99,10 +99,19 @@ class Recoverer:
     Args:
         options: how; the defaults suit a photo of unknown origin.
         device: torch device of the networks, the CPU if left out.
+        find: finds the people of an upright RGB picture (given with its path) in place of :meth:`find`, for instance to
+            share what was found among recoverers.
     """
 
-    def __init__(self, options: RecoverOptions | None = None, *, device: str | None = None) -> None:
+    def __init__(
+        self,
+        options: RecoverOptions | None = None,
+        *,
+        device: str | None = None,
+        find: Callable[[UInt8[np.ndarray, "H W 3"], Path], People] | None = None,
+    ) -> None:
         self.options = options or RecoverOptions()
+        self._find = find or self.find
         self.device = device or "cpu"
         self._heights = parse_heights(self.options.height)
 
@@ -233,7 +242,8 @@ class Recoverer:
             return Calibration(camera, ())
         return calibrate(photo, self.options)
 
-    def _find(self, image: UInt8[np.ndarray, "H W 3"], path: Path) -> People:
+    def find(self, image: UInt8[np.ndarray, "H W 3"], path: Path) -> People:
+        """Who is where in an upright picture; ``path`` says which boxes are its own, where the options name a file."""
         from metrichmsr.people import find_people
 
         options = self.options

@@ -258,18 +258,25 @@ def test_report_reads_back_and_has_no_nan(method, tiny_sets, tmp_path):
 
 
 def test_the_command_writes_its_report_and_tells_of_pictures_given_up_on(
-    method, tiny_sets, tmp_path, monkeypatch, capsys
+    method, tiny_sets, tmp_path, monkeypatch, capsys, make_farther
 ):
     class FakeRecoverer:
+        """The fit puts people farther away by a tenth."""
+
         refuse = False
 
-        def __init__(self, options):
-            assert options == RecoverOptions(), "the method is recover's own"
+        def __init__(self, options, *, find):
+            assert options in (RecoverOptions(), RecoverOptions(method="fit")), "the method is recover's own"
+            self.fits = options.method == "fit"
+
+        def find(self, image, path):
+            raise AssertionError("the fake looks at no picture")
 
         def __call__(self, image, *, camera):
             if self.refuse:
                 raise MetricHMSRError("too dark")
-            return replace(method()(image, camera), versions={"metrichmsr": "9"})
+            predict = method(lambda p: make_farther(p, 1.1)) if self.fits else method()
+            return replace(predict(image, camera), versions={"metrichmsr": "9"})
 
     monkeypatch.setattr(importlib.import_module("metrichmsr.recover"), "Recoverer", FakeRecoverer)
     out = tmp_path / "new" / "folder"
@@ -278,7 +285,11 @@ def test_the_command_writes_its_report_and_tells_of_pictures_given_up_on(
     said = capsys.readouterr()
     assert said.out == (out / "evaluation.md").read_text()
     assert "kitti_pedestrians" in said.err, "progress"
-    assert json.loads((out / "evaluation.json").read_text())["versions"] == {"metrichmsr": "9"}
+    document = json.loads((out / "evaluation.json").read_text())
+    assert document["versions"] == {"metrichmsr": "9"}
+    rows = {row["method"]: row for row in document["sets"]["kitti_pedestrians"]["tables"][0]["rows"]}
+    assert rows["fit: recovered"]["mean_percent"] == pytest.approx(rows["recovered"]["mean_percent"] + 10, abs=0.5)
+    assert sum("box" in name for name in rows) == 1, "rows that are the same come once"
     assert sorted(path.name for path in out.iterdir()) == [
         "evaluation.json", "evaluation.md", "worst_kitti_pedestrians.png"
     ]  # fmt: skip
@@ -286,7 +297,12 @@ def test_the_command_writes_its_report_and_tells_of_pictures_given_up_on(
     assert main_evaluate_real(replace(options, quiet=True)) == 1
     said = capsys.readouterr()
     assert "street.png: too dark" in said.out
+    assert "fit: street.png: too dark" in said.out
     assert said.err == ""
+    alone = tmp_path / "alone"
+    FakeRecoverer.refuse = False
+    assert main_evaluate_real(replace(options, out=alone, fit=False)) == 0
+    assert "fit:" not in (alone / "evaluation.md").read_text()
 
 
 def test_worst_cases_become_a_contact_sheet(method, tiny_sets, tmp_path, make_farther):

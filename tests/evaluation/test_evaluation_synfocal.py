@@ -127,7 +127,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Non
     assert cli.main([*argv, "--checkpoint", str(path), "--compare", f"again={path}"]) == 0
     assert "network, K withheld" in capsys.readouterr().out
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
-    rows = document["sets"]["SynFocal validation"]["tables"][0]["rows"]
+    rows = document["sets"]["synfocal-plain validation"]["tables"][0]["rows"]
     by_method = {row["method"]: row for row in rows}
     assert by_method["network"]["mpjpe_mm"] == by_method["again"]["mpjpe_mm"]
     assert by_method["network"]["rde_percent"] != by_method["network, K withheld"]["rde_percent"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from metrichmsr import datasets
 from metrichmsr.errors import InputError, UsageError
@@ -19,6 +22,9 @@ from metrichmsr.evaluation.pictures import write_contact_sheet
 from metrichmsr.evaluation.pose import Landmarks3d, evaluate_mpi3dhp
 from metrichmsr.evaluation.report import SetResult, to_json, to_markdown
 from metrichmsr.evaluation.session import Gallery, Predictor, Session
+
+if TYPE_CHECKING:
+    from metrichmsr.people import People
 
 Evaluate = Callable[[Path, Session, Mapping[str, Landmarks3d]], SetResult]
 
@@ -66,6 +72,8 @@ class EvaluateRealOptions:
     """Network to use instead of the shipped one."""
     refine: bool = True
     """Polish the network's answer."""
+    fit: bool = True
+    """Measure the fit on the same finds as well (slow)."""
     pictures: int = 0
     """Write a contact sheet of so many worst cases per set (worst_<set>.png)."""
     quiet: bool = False
@@ -137,8 +145,12 @@ def main_evaluate_real(options: EvaluateRealOptions) -> int:
     from metrichmsr.evaluation.blazepose_world import BlazePoseWorld
     from metrichmsr.recover import Recoverer, RecoverOptions
 
-    method = RecoverOptions(method=options.method, checkpoint=options.checkpoint, refine=options.refine)
-    recoverer = Recoverer(method)
+    finds = _Finds()
+    recoverer = Recoverer(
+        RecoverOptions(method=options.method, checkpoint=options.checkpoint, refine=options.refine), find=finds
+    )
+    finds.find = recoverer.find
+    fitter = Recoverer(RecoverOptions(method="fit"), find=finds) if options.fit and options.method != "fit" else None
     versions: dict[str, str] = {}
 
     def predict(image, camera, /):
@@ -146,23 +158,34 @@ def main_evaluate_real(options: EvaluateRealOptions) -> int:
         versions.update(recovery.versions)
         return recovery
 
+    def fit(image, camera, /):
+        assert fitter is not None
+        return fitter(image, camera=camera)
+
     folder = datasets.real_data_folder(options.data)
     _make_folder(options.out)
     gallery = Gallery(options.pictures)
-    done: list[SetResult] = []
+    others = {"BlazePose's own 3D landmarks": BlazePoseWorld()}
+    results: list[SetResult] = []
 
     def keep(result: SetResult) -> None:
+        if fitter is not None:
+            (fitted,) = evaluate_real(
+                fit, folder, sets=(result.name,), max_frames=options.max_frames, show_progress=not options.quiet
+            )
+            result = beside(result, fitted, "fit")
+        finds.forget()
         # After every set: an hour of work should not hang on the last picture.
-        done.append(result)
-        write_report(done, options.out, versions)
+        results.append(result)
+        write_report(results, options.out, versions)
 
-    results = evaluate_real(
+    evaluate_real(
         predict,
         folder,
         sets=options.sets,
         max_frames=options.max_frames,
         gallery=gallery,
-        others={"BlazePose's own 3D landmarks": BlazePoseWorld()},
+        others=others,
         show_progress=not options.quiet,
         on_result=keep,
     )
@@ -172,6 +195,47 @@ def main_evaluate_real(options: EvaluateRealOptions) -> int:
             write_contact_sheet(pictures, options.out / f"worst_{result.name}.png")
     sys.stdout.write(to_markdown(results))
     return 1 if any(result.failures for result in results) else 0
+
+
+class _Finds:
+    """Finds the people of a picture once for several methods."""
+
+    find: Callable[[np.ndarray, Path], People]
+
+    def __init__(self) -> None:
+        self._found: dict[bytes, People] = {}
+
+    def __call__(self, image: np.ndarray, path: Path, /) -> People:
+        key = hashlib.sha256(image.tobytes()).digest()
+        if key not in self._found:
+            self._found[key] = self.find(image, path)
+        return self._found[key]
+
+    def forget(self) -> None:
+        """Free the memory."""
+        self._found.clear()
+
+
+def beside(result: SetResult, other: SetResult, name: str) -> SetResult:
+    """A result with the rows of another method's in its tables, under its name; rows that are the same are not doubled.
+
+    Args:
+        result: of one method.
+        other: of the same pictures by another.
+        name: of the other.
+    """
+    theirs = {table.title: table for table in other.tables}
+    tables = []
+    for table in result.tables:
+        # As text, in which what is no number equals itself.
+        mine = {str((row.method, dict(row.values))) for row in table.rows}
+        found = theirs[table.title].rows if table.title in theirs else ()
+        more = [row for row in found if str((row.method, dict(row.values))) not in mine]
+        tables.append(
+            replace(table, rows=(*table.rows, *(replace(row, method=f"{name}: {row.method}") for row in more)))
+        )
+    failures = (*result.failures, *(f"{name}: {line}" for line in other.failures))
+    return replace(result, tables=tuple(tables), failures=tuple(failures))
 
 
 def write_report(results: list[SetResult], out: Path, versions: Mapping[str, str]) -> None:

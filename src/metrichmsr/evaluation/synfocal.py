@@ -62,7 +62,7 @@ class EvaluateSynfocalOptions:
     compare: tuple[str, ...] = ()
     """More networks, as NAME=FILE."""
     refine: bool = True
-    """Measure the network with its answer polished by the fit as well."""
+    """Measure the network's answer as recover gives it as well: polished against landmarks and mask."""
     fit: bool = True
     """Measure the fit as well (slow)."""
     quiet: bool = False
@@ -237,7 +237,7 @@ _PROTOCOL = (
     "Subjects of focal twins, five pictures each (20, 35, 55, 80, 110° of horizontal field of view); K given, except "
     "where it is withheld and 60° are assumed. Regions from the true keypoints with a detector's errors; every method "
     "gets the same landmarks. MPJPE and PVE relative to the pelvis (BlazePose's: to the middle of the hips); RDE: "
-    "error of the pelvis's distance by the distance."
+    "error of the pelvis's distance by the distance. 'network, refined' is what recover gives."
 )
 
 
