@@ -129,6 +129,8 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Non
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     rows = document["sets"]["synfocal-plain validation"]["tables"][0]["rows"]
     by_method = {row["method"]: row for row in rows}
+    counts = document["sets"]["synfocal-plain validation"]["counts"]
+    assert counts == {"scenes": 1, "scenes equal to the package's table": 1, "pictures": 5}
     assert by_method["network"]["mpjpe_mm"] == by_method["again"]["mpjpe_mm"]
     assert by_method["network"]["rde_percent"] != by_method["network, K withheld"]["rde_percent"]
     assert cli.main([*argv, "--checkpoint", str(tmp_path / "none.safetensors")]) == 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from metrichmsr.evaluation.synfocal_metrics import SubjectTruth, SynfocalResult,
 from metrichmsr.hmr.fitting.fit import Fitter
 from metrichmsr.hmr.regress import WEIGHTS, Regressor
 from metrichmsr.people.landmarks import Landmarks
-from metrichmsr.synthetic.benchmark import BENCHMARKS, Benchmark, variant_of
+from metrichmsr.synthetic.benchmark import BENCHMARKS, Benchmark, ExpectedTruth, expected_path, variant_of
 from metrichmsr.synthetic.shots import Shot
 from metrichmsr.synthetic.writer import Source, stream_shots
 
@@ -86,8 +86,23 @@ def main_evaluate_synfocal(options: EvaluateSynfocalOptions) -> int:
     source = benchmark.source(options.assets)
     methods = build_methods(options)
     options.out.mkdir(parents=True, exist_ok=True)
-    results, truth = evaluate_twins(benchmark, source, methods, scenes=options.scenes, show_progress=not options.quiet)
+    expected = ExpectedTruth.load(expected_path(options.split, variant_of(source)))
+    same: list[bool] = []
+    results, truth = evaluate_twins(
+        benchmark,
+        source,
+        methods,
+        scenes=options.scenes,
+        show_progress=not options.quiet,
+        on_scene=lambda number, twins: same.append(expected.holds(number, twins)),
+    )
+    if not all(same):
+        sys.stderr.write(
+            f"{same.count(False)} of {len(same)} scenes are not those of the benchmark: other assets or version\n"
+        )
     report = to_set(results, truth, benchmark=f"{variant_of(source)} {options.split}")
+    counts = {"scenes": len(same), "scenes equal to the package's table": sum(same), **report.counts}
+    report = dataclasses.replace(report, counts=counts)
     write_report([report], options.out, _versions(options, source))
     sys.stdout.write(to_markdown([report]))
     return 0
@@ -125,6 +140,7 @@ def evaluate_twins(
     *,
     scenes: int | None = None,
     show_progress: bool = False,
+    on_scene: Callable[[int, Sequence[Shot]], None] | None = None,
 ) -> tuple[dict[str, SynfocalResult], list[SubjectTruth]]:
     """Results of every method, and the truth of every picture.
 
@@ -134,6 +150,7 @@ def evaluate_twins(
         methods: by name.
         scenes: at most so many, evenly spread.
         show_progress: a bar on stderr.
+        on_scene: told of every scene's number and pictures.
     """
     from tqdm import tqdm
 
@@ -147,6 +164,8 @@ def evaluate_twins(
     stream = stream_shots(source, jobs, workers=0)
     with closing(stream), tqdm(total=len(jobs), unit="scene", disable=not show_progress, file=sys.stderr) as progress:
         for job, twins in stream:
+            if on_scene is not None:
+                on_scene(job.seed, twins)
             generator = np.random.default_rng(job.seed)
             for shot, landmarks in zip(twins, landmarks_of_shots(twins, landmarker, generator), strict=True):
                 truth.append(dataclasses.replace(_truth(shot, body), scene=str(job.seed)))

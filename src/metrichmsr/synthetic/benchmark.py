@@ -144,6 +144,14 @@ class ExpectedTruth:
         columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         return cls(**columns, made_with=made_with)
 
+    def holds(self, number: int, twins: Sequence[Shot]) -> bool:
+        """Whether these are the pictures of a scene, within the tolerances."""
+        if number >= len(self.digest):
+            return False
+        return scene_digest(twins)[:_DIGEST_BYTES] == self.digest[number].tobytes() or not _differences(
+            twins, self, number
+        )
+
     def save(self, path: Path) -> None:
         """As npz."""
         arrays = {name: getattr(self, name) for name in (*_TOLERANCES, "digest")}
