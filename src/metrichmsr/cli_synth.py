@@ -29,6 +29,8 @@ class WhatOptions:
     kind: Literal["crops", "scenes", "twins"] = "crops"
     """256×256 crops of one person each; full pictures; or focal twins (the same people framed alike at 5 focal
     lengths)."""
+    long_side: int = 640
+    """Long side of scenes in pixels."""
     count: int = 1000
     """Pictures, rounded up to what one seed makes: 16 crops, 1 scene, 5 twins."""
     seed: int = 0
@@ -97,6 +99,8 @@ class SynthArgs:
             raise UsageError(f"--preview-count must be at least 1, not {look.preview_count}")
         if shards.workers is not None and shards.workers < 0:
             raise UsageError(f"--workers must be at least 0, not {shards.workers}")
+        if not 32 <= what.long_side <= 8192:
+            raise UsageError(f"--long-side must be 32 to 8192 pixels, not {what.long_side}")
         if what.check and what.benchmark is None:
             raise UsageError("--check what? It goes with --benchmark test or --benchmark validation")
         if what.no_assets and what.assets is not None:
@@ -272,9 +276,11 @@ class _Run:
 
 
 def _source(args: SynthArgs) -> Source:
+    from metrichmsr.synthetic.generator import SynthSettings
     from metrichmsr.synthetic.writer import Source
 
-    return Source(args.assets, split=args.what.split, device=args.shards.device)
+    settings = SynthSettings(scene_px=args.what.long_side)
+    return Source(args.assets, split=args.what.split, device=args.shards.device, settings=settings)
 
 
 def _fetch(folder: Path, stream: TextIO) -> int:

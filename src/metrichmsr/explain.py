@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metrichmsr.errors import InputError, UsageError
-from metrichmsr.recover import Recoverer, RecoverOptions
+from metrichmsr.recover import Recoverer, RecoverOptions, Stopwatch
 from metrichmsr.structures import Camera, Recovery
 
 if TYPE_CHECKING:
@@ -137,9 +137,9 @@ class _Watched(Recoverer):
         self._sight = None
         return self(source, camera=camera), self._sight
 
-    def _estimate(self, people: People, camera: Camera, warnings: list[str]) -> BodyEstimates:
+    def _estimate(self, people: People, camera: Camera, warnings: list[str], watch: Stopwatch) -> BodyEstimates:
         self._sight = people, camera
-        return super()._estimate(people, camera, warnings)
+        return super()._estimate(people, camera, warnings, watch)
 
 
 def _notes(config: NetworkConfig) -> tuple[str, ...]:

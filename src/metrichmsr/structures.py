@@ -176,6 +176,28 @@ class Person:
 
 
 @dataclass(frozen=True)
+class AnchorResiduals:
+    """How far depth and people are apart on the pixels that people vouch for, before and after either correction.
+
+    Medians of |depth − anchor| / anchor over the anchor mask; NaN where there is nothing to compare.
+    """
+
+    initial: float
+    """Of the source's depth as it came (of relative depth: meaningless, NaN)."""
+    closed_form: float
+    """After one robust scale and shift for the whole picture."""
+    refined: float
+    """Of the depth in the result."""
+    scale: float
+    """Of the closed form: depth = scale · initial + shift_m."""
+    shift_m: float
+    pixels: int
+    """Anchor pixels with depth."""
+    by_person: Mapping[int, float] = field(default_factory=dict)
+    """Residual of the closed form by person id: one who stays far off is in a mirror or on a poster, or misplaced."""
+
+
+@dataclass(frozen=True)
 class Scene:
     """Metric surroundings of the people. Made by the depth stage; absent where none ran."""
 
@@ -186,15 +208,28 @@ class Scene:
     refined: bool
     """Whether people refined it."""
     initial_depth_m: Float[np.ndarray, "H W"] | None = None
-    """Depth as its source gave it, metres."""
+    """Depth as its source gave it, metres (of a relative source: its own units)."""
     anchor_m: Float[np.ndarray, "H W"] | None = None
     """Rendered depth of the recovered people, metres; NaN elsewhere."""
     confidence: Float[np.ndarray, "H W"] | None = None
     """Per-pixel confidence in [0, 1]."""
+    refinement: str = "none"
+    """What made ``depth_m`` of the initial depth: ``network`` (paper §5), ``closed form`` or ``none``."""
+    residuals: AnchorResiduals | None = None
+    """How well depth and people agree; None without people."""
     ground_normal: Float[np.ndarray, "3"] | None = None
     """Unit normal of the ground plane in the camera frame, pointing up."""
     ground_offset_m: float | None = None
     """Distance of the camera above the ground plane, metres."""
+    ground_std_m: float | None = None
+    """One sigma of ``ground_offset_m``."""
+    world_from_camera: Float[np.ndarray, "4 4"] | None = None
+    """Gravity-aligned world: y up, ground at y = 0, origin below the camera, the camera looking along −z as far as its
+    pitch allows (glTF's axes). None where neither ground nor people tell which way is up."""
+    up_source: str | None = None
+    """What told which way is up: ``ground``, ``people`` or ``camera`` (assumed level)."""
+    foot_clearance_m: Mapping[int, float] = field(default_factory=dict)
+    """Height of each person's lowest point above the ground by id: above 0 floating (or in the air), below 0 sunk."""
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,9 @@ class SynthSettings:
     scene_px: int = 640
     """Long side of full pictures; they are rendered at the size of their camera, scaled to this."""
     share_alike: bool = False
+    """Whether poses under CC BY-SA may be used (HDM05)."""
     fine: float = 0.2
     """Share of scenes and batches of crops that are anti-aliased finely, as focal twins always are."""
-    """Whether poses under CC BY-SA may be used (HDM05)."""
 
 
 class SynFocal:

@@ -1,0 +1,1 @@
+"""Where initial depth comes from: one protocol, one adapter a file."""
