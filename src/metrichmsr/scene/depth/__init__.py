@@ -1,1 +1,1 @@
-"""Where initial depth comes from: one protocol, one adapter a file."""
+"""Where initial depth comes from: one protocol, one adapter a file, all of them by name in ``registry``."""
