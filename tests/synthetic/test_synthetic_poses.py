@@ -18,6 +18,7 @@ from metrichmsr.bodies.protocol import mirrored_name
 from metrichmsr.errors import ModelFileError
 from metrichmsr.synthetic.hands import STYLES, HandNoise, HandPoser
 from metrichmsr.synthetic.pose_kinds import KINDS, PoseMix, PoseReader
+from metrichmsr.synthetic.pose_origin import origins
 from metrichmsr.synthetic.poses import POSES, PoseLibrary, PoseNoise, body_pose
 from metrichmsr.synthetic.splits import Split
 
@@ -142,12 +143,63 @@ def test_clips_belong_to_one_split(body: AnnyBody) -> None:
         assert len(library) > 300
         assert bool(library.available()[: KINDS.index("acrobatic")].all())
         assert not any(source in ("hdm05", "deepmimic") for source in library.sources)
+        made = [name for name in library.names if name.startswith("synthetic/")]
+        assert len(made) > 100
+        assert all(" of cmu" in name and "hdm05" not in name and "deepmimic" not in name for name in made)
         assert any("mocap.cs.cmu.edu" in credit for credit in library.credits())
         clips[split] = {name.split(":")[0] for name in library.names if not name.startswith("synthetic/")}
     assert clips["train"].isdisjoint(clips["test"])
     assert clips["train"].isdisjoint(clips["val"])
     assert clips["val"].isdisjoint(clips["test"])
     assert set(libraries["train"].names).isdisjoint(libraries["test"].names)
+
+
+def test_made_poses_have_the_licence_of_whose_they_are(body: AnnyBody, tmp_path: Path) -> None:
+    bones = list(body.driven_bones)
+    upper = [i for i, bone in enumerate(bones) if bone.startswith(("neck", "head", "wrist"))]
+    legs = [i for i, bone in enumerate(bones) if bone.startswith(("upperleg01", "lowerleg01", "foot"))]
+    clips = 60
+    rng = np.random.default_rng(0)
+    captured = rng.normal(0, 0.02, (2 * clips, len(bones), 3)).astype(np.float16)
+    made = np.zeros((4, len(bones), 3), np.float16)
+    made[0, upper] = captured[0, upper]
+    made[1, upper], made[1, legs] = captured[1, upper], captured[clips + 1, legs]
+    made[2, upper] = captured[clips + 2, upper]
+    made[3] = 0.01
+    rotvec = np.concatenate([captured, made])
+    is_made = np.arange(len(rotvec)) >= 2 * clips
+    sources = ["cmu-bvh"] * clips + ["hdm05"] * clips + ["synthetic"] * 4
+    found = origins(rotvec, bones, is_made, sources)
+    assert found[: 2 * clips] == [frozenset([source]) for source in sources[: 2 * clips]]
+    assert found[2 * clips :] == [{"cmu-bvh"}, {"cmu-bvh", "hdm05"}, {"hdm05"}, set()]
+
+    (tmp_path / "poses").mkdir()
+    # A clip for each captured pose, and one for each made one in a run of its own.
+    clip_names = [f"a/{i}" for i in range(2 * clips)] + ["synthetic/mix"] * 4
+    np.savez(
+        tmp_path / POSES,
+        rotvec=rotvec,
+        bones=np.array(bones),
+        clip=np.arange(len(rotvec)),
+        frame=np.zeros(len(rotvec), int),
+        kind=is_made.astype(np.uint8),
+        selfpen=np.zeros(len(rotvec)),
+        clip_names=np.array(clip_names),
+        clip_source=np.array(sources),
+    )
+
+    def made_of(share_alike: bool) -> set[str]:
+        names = [
+            name
+            for split in SPLITS
+            for name in PoseLibrary.load(tmp_path, body=body, split=split, share_alike=share_alike).names
+        ]
+        assert any(name.startswith("a/") for name in names)
+        return {name.partition(":")[2] for name in names if name.startswith("synthetic/")}
+
+    assert made_of(share_alike=False) == {"0 of cmu-bvh"}
+    assert made_of(share_alike=True) == {"0 of cmu-bvh", "0 of cmu-bvh and hdm05", "0 of hdm05", "0"}
+    assert "hdm05" not in PoseLibrary.load(tmp_path, body=body, split="train").sources, "it has to be asked for"
 
 
 def test_bad_libraries_are_named(body: AnnyBody, tmp_path: Path) -> None:

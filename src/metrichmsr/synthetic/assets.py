@@ -17,11 +17,15 @@ VARIABLE = "METRICHMSR_SYNTH_ASSETS"
 """Environment variable that names the folder."""
 PARTS = ("poses", "appearance", "backgrounds", "furniture", "textures")
 """Folders in it; any of them may be missing."""
+NO_CLEAR_LICENCE = ("deepmimic",)
+"""Sources of poses whose clips do not say where they come from."""
+SHARE_ALIKE = ("hdm05",)
+"""Sources of poses under CC BY-SA."""
 _POSE_LICENCES = {
     "cmu": "CMU mocap (free to use, not to resell): data from mocap.cs.cmu.edu, funded by NSF EIA-0196217",
     "hdm05": "CC BY-SA 3.0, HDM05: Mueller et al. 2007, TR CG-2007-2",
     "deepmimic": "MIT repository, public motion capture of unstated origin",
-    "synthetic": "derived from the CMU and HDM05 poses",
+    "synthetic": "made from captured poses of the collections named here",
 }
 
 
@@ -100,8 +104,9 @@ class AssetFolder:
         self.problems.append(f"{path}: cannot be read ({error or type(error).__name__})")
 
     def credits(self) -> list[str]:
-        """Those of everything in the folder: more than a training set needs, never less."""
-        return self.attributions([f"{item.kind}/{item.name}" for item in self.items] + list(_POSE_LICENCES))
+        """Those of everything in the folder that is used by default: more than a training set needs, never less."""
+        poses = [source for source in _POSE_LICENCES if source not in (*SHARE_ALIKE, *NO_CLEAR_LICENCE)]
+        return self.attributions([f"{item.kind}/{item.name}" for item in self.items] + poses)
 
     def attributions(self, names: Iterable[str]) -> list[str]:
         """Name, author and licence of these assets, a line each, for the card of what was made with them.

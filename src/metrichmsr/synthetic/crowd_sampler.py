@@ -86,7 +86,7 @@ class CrowdSampler:
         body: AnnyBody,
         split: Split,
         settings: CrowdSettings | None = None,
-        share_alike: bool = True,
+        share_alike: bool = False,
     ) -> CrowdSampler:
         """Read poses of an asset folder (or take those of the shipped prior); the device is the body's.
 

@@ -67,7 +67,7 @@ class SynthSettings:
     scene_px: int = 640
     """Long side of full pictures; they are rendered at the size of their camera, scaled to this."""
     share_alike: bool = False
-    """Whether poses under CC BY-SA may be used (HDM05)."""
+    """Whether poses under CC BY-SA (HDM05), and poses made from these, may be used."""
     fine: float = 0.2
     """Share of scenes and batches of crops that are anti-aliased finely, as focal twins always are."""
 

@@ -26,16 +26,13 @@ from torch import Tensor
 from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.bodies.protocol import mirrored_name
 from metrichmsr.errors import ModelFileError
+from metrichmsr.synthetic.assets import NO_CLEAR_LICENCE, SHARE_ALIKE
 from metrichmsr.synthetic.pose_kinds import KINDS, PoseKind, PoseReader, PoseTraits
+from metrichmsr.synthetic.pose_origin import origins
 from metrichmsr.synthetic.splits import Split, split_of
 
 POSES = Path("poses") / "poses.npz"
 """Place in the asset folder."""
-
-NO_CLEAR_LICENCE = ("deepmimic",)
-"""Sources whose clips do not say where they come from."""
-SHARE_ALIKE = ("hdm05",)
-"""Sources under CC BY-SA."""
 
 CREDITS = {
     "cmu": "Poses: mocap.cs.cmu.edu. The database was created with funding from NSF EIA-0196217.",
@@ -63,7 +60,8 @@ class DrawnPoses:
     unsupported: Bool[Tensor, "P"]
     """See :class:`PoseTraits`."""
     source: tuple[str, ...]
-    """Clip, frame, and ``mirrored`` where it is; or ``prior``."""
+    """Clip and frame (of a made pose its number, and ``of`` whose poses it is made), ``mirrored`` where it is; or
+    ``prior``."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ class PoseLibrary:
         body: AnnyBody,
         split: Split,
         device: torch.device | str = "cpu",
-        share_alike: bool = True,
+        share_alike: bool = False,
         unclear_licence: bool = False,
     ) -> PoseLibrary:
         """Read ``poses/poses.npz`` of an asset folder; without a folder poses come from the shipped prior.
@@ -143,8 +141,8 @@ class PoseLibrary:
             body: Anny, whose driven bones the poses are brought to.
             split: which clips to take.
             device: where poses are wanted.
-            share_alike: also clips under a share-alike licence (HDM05).
-            unclear_licence: also clips whose licence is not stated (DeepMimic's).
+            share_alike: also clips under a share-alike licence (HDM05), and poses made from them.
+            unclear_licence: also clips whose licence is not stated (DeepMimic's), and poses made from them.
 
         Raises:
             ModelFileError: the file is missing or is something else.
@@ -180,6 +178,10 @@ class PoseLibrary:
             if run not in runs:
                 runs[run] = split_of(f"{clip_names[run[0]]}/{run[1]}") == split
             keep[i] = runs[run]
+        origin = origins(raw["rotvec"], [str(bone) for bone in raw["bones"]], is_made, [clip_source[c] for c in clip])
+        # A made pose of unknown origin may be of any clip in the file.
+        doubt = frozenset(clip_source)
+        keep &= np.array([(whose or doubt).isdisjoint(dropped) for whose in origin])
         keep &= raw["selfpen"] <= _MAX_SELF_PENETRATION_M
         rotvec = raw["rotvec"].astype(np.float32)
         keep &= np.isfinite(rotvec).all((1, 2))
@@ -194,9 +196,13 @@ class PoseLibrary:
         return cls(
             body,
             driven,
-            [f"{clip_names[clip[i]]}:{number[i]}" for i in rows],
+            [
+                f"{clip_names[clip[i]]}:{number[i]}"
+                + (f" of {' and '.join(sorted(origin[i]))}" if is_made[i] and origin[i] else "")
+                for i in rows
+            ],
             made=torch.tensor([made_row[clip[i]] for i in rows]),
-            sources=[clip_source[c] for c in sorted(set(clip[rows].tolist()))],
+            sources=sorted(frozenset().union(*(origin[i] for i in rows))),
             device=device,
         )
 
