@@ -7,6 +7,7 @@ The published graph keeps six people; :func:`decode` keeps as many as there are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,6 +63,21 @@ class Backbone(nn.Module):
             if number in PYRAMID_TAPS:
                 maps.append(x)
         return maps[0], maps[1], maps[2], self.top(x)
+
+    def taps(self, x: Float[Tensor, "B 3 H W"], after: Sequence[int]) -> tuple[Tensor, ...]:
+        """The maps behind some of the blocks, counted from 1, for other networks that start from these features.
+
+        Args:
+            x: RGB in [-1, 1]; height and width multiples of 32.
+            after: numbers of the blocks, rising.
+        """
+        x = self.stem_project(self.stem_depthwise(self.stem(x)))
+        maps = []
+        for number, block in enumerate(self.blocks, start=1):
+            x = block(x)
+            if number in after:
+                maps.append(x)
+        return tuple(maps)
 
 
 class MergeConv(nn.Module):
