@@ -20,7 +20,13 @@ from metrichmsr.scene.depth.foreign import (
     missing_weights,
 )
 from metrichmsr.scene.depth.protocol import DepthEstimate, SceneAnchors
-from metrichmsr.scene.depth.resampling import known_depth, resize_depth, resize_nearest, scale_intrinsics
+from metrichmsr.scene.depth.resampling import (
+    known_depth,
+    plausible_intrinsics,
+    resize_depth,
+    resize_nearest,
+    scale_intrinsics,
+)
 from metrichmsr.structures import Camera
 
 MODELS = ("depth-anything/DA3METRIC-LARGE", "depth-anything/DA3NESTED-GIANT-LARGE-1.1")
@@ -64,7 +70,7 @@ def load_depth_anything_3(model: str | None = None, *, download: bool = False, d
         size = depth.shape[1], depth.shape[0]
         metric, K = canonical or bool(found.is_metric), None
         if found.intrinsics is not None:  # pixels of the picture it saw, counted from the corner, as ours
-            K = scale_intrinsics(found.intrinsics[0], size, (width, height))
+            K = plausible_intrinsics(scale_intrinsics(found.intrinsics[0], size, (width, height)), width, height)
         if canonical:
             seen = scale_intrinsics(camera.K, (width, height), size)
             depth = depth * (0.5 * (seen[0, 0] + seen[1, 1]) / _CANONICAL_FOCAL_PX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def read_depth_file(path: Path) -> StoredDepth:
             values = _read_image(path)
     except InputError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: depth file is damaged or cannot be read ({cause})") from error
     except MemoryError:
@@ -95,10 +96,10 @@ def _as_map(path: Path, values: np.ndarray) -> np.ndarray:
 
 
 def _read_numpy(path: Path) -> tuple[np.ndarray, bool, np.ndarray | None]:
-    stored = np.load(path, allow_pickle=False)
-    if isinstance(stored, np.ndarray):
-        return stored, False, None
-    with stored:
+    with path.open("rb") as file:
+        stored = np.load(file, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            return stored, False, None
         key = next((key for key in _KEYS if key in stored.files), None)
         if key is None and len(stored.files) == 1:
             key = stored.files[0]

@@ -4,12 +4,14 @@ Relative networks of the MiDaS line (MiDaS, DPT, Depth Anything) give d = a / z 
 affine in 1/z, **not** in z: no scale and shift of 1/d gives true depth unless c is known. So c has to be settled here,
 before a depth refinement that knows only scale and shift:
 
-- People at distances that differ enough tell a and c: a weighted line through their (d, 1/z).
-- One person, or several side by side, tell a only; c stays 0.
-- Nobody: c stays 0, and depth is scaled to a median of 1.
+- People at different distances tell a and c: a weighted line through their (d, 1/z).
+- One person, or several side by side, tell a only.
+- Nobody: depth is scaled to a median of 1.
 
-c = 0 says that the network's zero is infinitely far, which is how these networks are trained to show the sky. Where it
-is wrong, far things come out too near or too far; near ones hardly change.
+What nobody tells is c = 0: the network's zero is infinitely far, which is how these networks are trained to show the
+sky. A prior says so with a width of 30 % of the people's 1/z, so that the more the distances of the people differ, and
+the surer they are, the more they say about c. Where c is wrong, far things come out too near or too far; near ones
+hardly change.
 """
 
 from __future__ import annotations
@@ -19,9 +21,8 @@ from jaxtyping import Float
 
 from metrichmsr.scene.depth.protocol import SceneAnchors
 
-_ENOUGH_SPREAD = 1.3
-"""Ratio of the farthest to the nearest person from which a line through them has a meaning: heights, so distances, are
-known to 5 to 10 per cent."""
+_OFFSET_SIGMA = 0.3
+"""Prior width of the offset, relative to the people's mean 1/z."""
 
 _FEWEST_PIXELS = 30
 _FARTHEST = 100.0
@@ -43,9 +44,9 @@ def depth_from_disparity(
     disparity = np.asarray(disparity, dtype=np.float64)
     disparity = np.where(np.isfinite(disparity) & (disparity > 0), disparity, np.nan)
     seen = _people(disparity, anchors)
-    slope, offset = _line(*seen) if seen is not None else (1.0, 0.0)
+    slope, offset, sure = _line(*seen) if seen is not None else (1.0, 0.0, False)
     warnings = ()
-    if offset == 0.0:
+    if not sure:
         warnings = ("depth of far things is doubtful: its source gives disparity up to an unknown shift",)
     with np.errstate(invalid="ignore", divide="ignore"):
         inverse = slope * disparity + offset
@@ -80,18 +81,20 @@ def _people(
 
 def _line(
     disparity: Float[np.ndarray, "P"], inverse: Float[np.ndarray, "P"], sigma: Float[np.ndarray, "P"]
-) -> tuple[float, float]:
-    """Slope and offset of 1/z over disparity; offset 0 where the people do not tell it."""
+) -> tuple[float, float, bool]:
+    """Slope and offset of 1/z over disparity, and whether the people said more about the offset than the prior."""
     weight = 1 / sigma**2
-    slope = float((weight * disparity * inverse).sum() / (weight * disparity**2).sum())
-    if inverse.max() < _ENOUGH_SPREAD * inverse.min():
-        return slope, 0.0
-    middle = (weight * disparity).sum() / weight.sum(), (weight * inverse).sum() / weight.sum()
-    spread = (weight * (disparity - middle[0]) ** 2).sum()
-    free = (weight * (disparity - middle[0]) * (inverse - middle[1])).sum() / max(spread, 1e-30)
-    offset = middle[1] - free * middle[0]
-    # Nearer people must be nearer here too, and nothing that the network sees may come to lie at half their distance
-    # beyond infinity: people who contradict each other do not bend the room.
-    if free <= 0 or offset < -0.5 * inverse.min():
-        return slope, 0.0
-    return float(free), float(offset)
+    prior = 1 / (_OFFSET_SIGMA * inverse.mean()) ** 2
+    normal = np.array(
+        [
+            [(weight * disparity**2).sum(), (weight * disparity).sum()],
+            [(weight * disparity).sum(), weight.sum() + prior],
+        ]
+    )
+    covariance = np.linalg.inv(normal)
+    slope, offset = covariance @ [(weight * disparity * inverse).sum(), (weight * inverse).sum()]
+    proportional = float((weight * disparity * inverse).sum() / normal[0, 0])
+    # The nearer person must be nearer here too: people who contradict each other do not bend the room.
+    if slope < 0.3 * proportional:
+        return proportional, 0.0, False
+    return float(slope), float(offset), bool(covariance[1, 1] * prior < 0.25)

@@ -5,10 +5,13 @@ Nothing here imports a foreign package by itself or opens a connection.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +49,8 @@ class ForeignDepth:
         """
         label = "the picture" if path is None else path
         try:
-            estimate = self.run(image, camera, anchors)
+            with _quiet():
+                estimate = self.run(image, camera, anchors)
         except MetricHMSRError:
             raise
         except Exception as error:  # whatever foreign code raises
@@ -62,6 +66,14 @@ class ForeignDepth:
 def knows_camera(camera: Camera) -> bool:
     """Whether the intrinsics are worth telling to a network: anything better than the assumed focal length."""
     return camera.source != "assumed"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Foreign code warns of its own affairs, and some of it prints; standard output belongs to the results."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def one_line(error: Exception) -> str:
@@ -91,7 +103,8 @@ def import_foreign(module: str, attribute: str, *, source: str, how: str) -> Any
     """
     package = module.split(".")[0]
     try:
-        found = importlib.import_module(module)
+        with _quiet():
+            found = importlib.import_module(module)
     except ImportError as error:
         missing = (error.name or "").split(".")[0]
         if missing and missing != package:
@@ -145,7 +158,8 @@ def missing_weights(source: str, model: str) -> ModelFileError:
 def load_foreign(source: str, model: str, load: Callable[[], Any]) -> Any:
     """Run a foreign loader; what it raises becomes a :class:`ModelFileError` that names the model."""
     try:
-        return load()
+        with _quiet():
+            return load()
     except MetricHMSRError:
         raise
     except Exception as error:  # whatever foreign code raises about its own checkpoint

@@ -136,8 +136,9 @@ def _depth_pro(
 ) -> DepthEstimate:
     height, width = image.shape[:2]
     K, focal, warnings = None, camera.K[0, 0], ()
-    if fov is not None:  # across the width, degrees
-        own = 0.5 * width / math.tan(0.5 * math.radians(float(fov.reshape(-1)[0])))
+    own_fov = math.nan if fov is None else float(fov.reshape(-1)[0])  # across the width, degrees
+    if 1 < own_fov < 150:
+        own = 0.5 * width / math.tan(0.5 * math.radians(own_fov))
         K = centred_camera(width, height, own, source="", focal_std_px=None).K
         focal = focal if knows_camera(camera) else own
     elif not knows_camera(camera):

@@ -11,7 +11,6 @@ by up to seven pixels to sides that are multiples of 14, and the rays keep the t
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from metrichmsr.scene.depth.protocol import DepthEstimate, SceneAnchors
 from metrichmsr.scene.depth.resampling import (
     fitted_size,
     known_depth,
+    plausible_intrinsics,
     resize_depth,
     resize_picture,
     scale_intrinsics,
@@ -95,13 +95,16 @@ def load_mapanything(model: str | None = None, *, download: bool = False, device
         if "conf" in found:  # at least 1 and open upwards; 1 - 1/c is the share of the error it does not expect
             raw = np.maximum(np.nan_to_num(_map(found["conf"]), nan=1.0), 1.0)
             confidence = resize_depth(1 - 1 / raw, width, height)
-        K = found["intrinsics"][0].double().cpu().numpy().copy()
-        K[:2, 2] += 0.5  # the package counts from pixel centres
+        K = None
+        if not knows_camera(camera):  # else it would be an echo of ours
+            K = found["intrinsics"][0].double().cpu().numpy().copy()
+            K[:2, 2] += 0.5  # the package counts from pixel centres
+            K = plausible_intrinsics(scale_intrinsics(K, size, (width, height)), width, height)
         return DepthEstimate(
             depth_m=resize_depth(depth, width, height),
             metric=True,
             confidence=confidence,
-            K=scale_intrinsics(K, size, (width, height)),
+            K=K,
         )
 
     return ForeignDepth("mapanything", run)
@@ -122,8 +125,7 @@ def _map(values: torch.Tensor) -> Float[np.ndarray, "h w"]:
 
 
 def _load(network_class: Any, model: str, download: bool) -> Any:
-    # The constructor prints, and standard output belongs to the results.
-    with _bare_encoder(download), contextlib.redirect_stdout(sys.stderr):
+    with _bare_encoder(download):
         network = network_class.from_pretrained(model, local_files_only=not download)
     weights = cached_file(model, *WEIGHTS)
     if weights is not None:

@@ -22,7 +22,13 @@ from metrichmsr.scene.depth.foreign import (
     missing_weights,
 )
 from metrichmsr.scene.depth.protocol import DepthEstimate, SceneAnchors
-from metrichmsr.scene.depth.resampling import fitted_size, known_depth, resize_depth, resize_picture
+from metrichmsr.scene.depth.resampling import (
+    fitted_size,
+    known_depth,
+    plausible_intrinsics,
+    resize_depth,
+    resize_picture,
+)
 from metrichmsr.structures import Camera
 
 MODELS = tuple(f"Ruicheng/moge-2-{size}" for size in ("vitl-normal", "vitl", "vitb-normal", "vits-normal"))
@@ -69,11 +75,10 @@ def load_moge(model: str | None = None, *, download: bool = False, device: str =
         depth = known_depth(found["depth"].float().cpu().numpy(), metric=metric)  # infinite where masked
         if "mask" in found:
             depth = np.where(found["mask"].cpu().numpy() > 0.5, depth, np.float32(np.nan))
-        K = found["intrinsics"].double().cpu().numpy()  # of a picture of width and height 1
-        return DepthEstimate(
-            depth_m=resize_depth(depth, width, height),
-            metric=metric,
-            K=np.diag([width, height, 1.0]) @ K,
-        )
+        K = None
+        if fov is None:  # else it would be an echo of ours
+            K = np.diag([width, height, 1.0]) @ found["intrinsics"].double().cpu().numpy()  # of a picture of size 1
+            K = plausible_intrinsics(K, width, height)
+        return DepthEstimate(resize_depth(depth, width, height), metric, K=K)
 
     return ForeignDepth("moge", run)

@@ -6,6 +6,8 @@ else.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -40,6 +42,15 @@ def scale_intrinsics(
     """K of a picture after it was resized from one (width, height) to another."""
     factors = np.array([to_size[0] / size[0], to_size[1] / size[1], 1.0])
     return factors[:, None] * np.asarray(K, dtype=np.float64)
+
+
+def plausible_intrinsics(K: Float[np.ndarray, "3 3"], width: int, height: int) -> Float[np.ndarray, "3 3"] | None:
+    """K where it can be a camera's: field of view 1 to 150 degrees, principal point in the picture; else None."""
+    sides = np.array([width, height])
+    focal, centre = np.array([K[0, 0], K[1, 1]]), np.array([K[0, 2], K[1, 2]])
+    shortest, longest = 0.5 / math.tan(math.radians(75)), 0.5 / math.tan(math.radians(0.5))  # by the longer side
+    inside = (centre > 0) & (centre < sides) & (focal > shortest * sides.max()) & (focal < longest * sides.max())
+    return K if inside.all() else None
 
 
 def resize_depth(depth: Float[np.ndarray, "h w"], width: int, height: int) -> Float[np.ndarray, "H W"]:
