@@ -43,7 +43,7 @@ class DepthConfig:
     layers: int = 3
     heads: int = 5
     hidden: int = 480
-    channels: tuple[int, int, int] = (96, 64, 32)
+    channels: tuple[int, int, int] = (80, 48, 24)
     """Of the decoder at strides 8, 4 and 2."""
 
 

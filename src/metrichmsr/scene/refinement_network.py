@@ -36,12 +36,12 @@ _MIN_M = 0.05
 class RefineConfig:
     """Sizes of the network."""
 
-    channels: tuple[int, int, int, int] = (24, 48, 96, 160)
+    channels: tuple[int, int, int, int] = (16, 32, 64, 128)
     """Of the UNet at strides 2, 4, 8 and 16; the last is the width of the ViT's tokens."""
-    layers: int = 4
+    layers: int = 3
     """Of the ViT."""
-    heads: int = 5
-    hidden: int = 480
+    heads: int = 4
+    hidden: int = 384
 
 
 @dataclass(frozen=True)

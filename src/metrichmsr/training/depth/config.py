@@ -19,9 +19,9 @@ class RunConfig:
 
     steps: int = 6000
     """Optimiser steps of the whole run."""
-    batch: int = 12
+    batch: int = 8
     """Pictures a step, on each process."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 8e-4
     """Peak, reached after the warm-up; falls along a cosine to a hundredth."""
     warmup: int = 200
     weight_decay: float = 0.02

@@ -131,8 +131,8 @@ def _surroundings(log: Float[Tensor, "B H W"], background: Bool[Tensor, "B H W"]
 
 
 def _boxed(values: Float[Tensor, "B H W"], size: int) -> Float[Tensor, "B H W"]:
-    size = min(size, 2 * (min(values.shape[1:]) // 2) - 1)
-    coarse = F.avg_pool2d(values[:, None], 4)
-    window = max(1, size // 4 | 1)
-    coarse = F.avg_pool2d(coarse, window, 1, window // 2, count_include_pad=False)
+    """Mean over a square window around each pixel, roughly: a few cells of a coarser grid."""
+    cell = max(1, size // 6)
+    coarse = F.avg_pool2d(values[:, None], cell)
+    coarse = F.avg_pool2d(coarse, 7, 1, 3, count_include_pad=False)
     return F.interpolate(coarse, size=values.shape[1:], mode="bilinear", align_corners=False)[:, 0]

@@ -113,7 +113,8 @@ class SceneTrainer:
                     self.ema[name].lerp_(tensor.float(), 1 - decay)
             self.step += 1
             for name, value in terms.items():
-                means[name] = means.get(name, float(value)) * 0.98 + 0.02 * float(value)
+                now = float(value.detach())
+                means[name] = means.get(name, now) * 0.98 + 0.02 * now
             if self.step % config.log_every == 0:
                 rate = (self.step - first) * config.batch / (time.time() - started)
                 self._log({"step": self.step, "pictures_per_s": round(rate, 1), **means})
