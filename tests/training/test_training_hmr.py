@@ -305,8 +305,16 @@ def test_checkpoints_carry_their_config_and_refuse_others(tmp_path: Path) -> Non
     )
     with pytest.raises(ModelFileError, match="no such"):
         load_network(tmp_path / "nothing.safetensors")
-    path.write_bytes(path.read_bytes()[:200])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])
     with pytest.raises(ModelFileError, match="net"):
+        load_network(path)
+    path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    with pytest.raises(ModelFileError, match="net.*hash"):
+        load_network(path)
+    name = next(iter(network.state_dict()))
+    save_network(path, network, TINY, state=network.state_dict() | {name: torch.full((1,), torch.nan)})
+    with pytest.raises(ModelFileError, match=f"{name} holds what is no number"):
         load_network(path)
     from safetensors.torch import save_file
 

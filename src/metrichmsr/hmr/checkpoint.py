@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -42,6 +43,7 @@ def save_network(
     weights = network.state_dict() if state is None else state
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
     metadata = {"format": FORMAT, "config": json.dumps(asdict(config), sort_keys=True), **(notes or {})}
+    metadata["digest"] = digest(tensors)
     save_file(tensors, path, metadata)
 
 
@@ -56,13 +58,18 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> tuple[Met
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{path}: not a safetensors file, or damaged ({error})") from error
     written = metadata.pop("format", None)
     if written != FORMAT:
         raise ModelFileError(f"{path}: its format is {written or 'unknown'}, this version reads {FORMAT}")
+    if metadata.pop("digest", None) != digest(stored):
+        raise ModelFileError(f"{path}: damaged: its weights are not those of the hash in its header")
     config = _read_config(path, metadata.pop("config", "{}"))
+    tensors = {name: tensor.float() for name, tensor in stored.items()}
+    if broken := [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]:
+        raise ModelFileError(f"{path}: {broken[0]} holds what is no number: its training diverged")
     network = build(config)
     try:
         network.load_state_dict(tensors)
@@ -70,6 +77,16 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> tuple[Met
         reason = str(error).splitlines()[-1].strip()
         raise ModelFileError(f"{path}: weights do not fit its own config ({reason})") from error
     return network.to(device).eval(), config, metadata
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of weights, whatever their order."""
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        whole.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
 
 
 def _read_config(path: Path, text: str) -> NetworkConfig:
