@@ -42,7 +42,8 @@ _OPTIONAL = {  # module → what it adds, and how to get it
     "pyarrow": ("--table parquet", "pip install pyarrow"),
     "anycalib": ("--calibrate anycalib", "see its project page"),
     "geocalib": ("--calibrate geocalib", "see its project page"),
-    "moge": ("--calibrate moge", "see its project page"),
+    "moge": ("--calibrate moge, --depth moge", "see its project page"),
+    "OpenEXR": ("depth files in EXR", "pip install 'metrichmsr[exr]'"),
 }
 
 
@@ -71,6 +72,7 @@ def examine(body_model_dir: Path | None = None) -> tuple[Finding, ...]:
         ("weights", _weights),
         ("body models", lambda: _body_models(body_model_dir)),
         ("recovery", _recovery),
+        ("depth sources", _depth_sources),
         ("optional parts", _optional_parts),
         ("folders", _folders),
     )
@@ -198,6 +200,14 @@ def _optional_parts() -> Iterator[Finding]:
             yield Finding("optional parts", module, "absent", f"for {purpose}", how)
         else:
             yield Finding("optional parts", module, "ok", f"{_version_of(module)}, for {purpose}")
+
+
+def _depth_sources() -> Iterator[Finding]:
+    from metrichmsr.scene.depth.registry import available_sources
+
+    for source in available_sources():
+        state: State = "ok" if source.state == "ready" else "absent"
+        yield Finding("depth sources", source.name, state, source.detail, source.hint)
 
 
 def _folders() -> Iterator[Finding]:

@@ -21,11 +21,27 @@ class Component:
     """A part and its terms."""
 
     group: str
-    """``package``, ``shipped``, ``dependency`` (installed with the package), ``optional``, ``yours``."""
+    """``package``, ``shipped``, ``dependency`` (installed with the package), ``optional``, ``models``, ``yours``."""
     name: str
     licence: str
     note: str = ""
 
+
+# Depth models of others that can be used where the user has installed them (docs/depth.md). Terms as their repositories
+# and model pages stated them in November 2026; weights can have other terms than the code.
+_MODELS = tuple(
+    Component("models", name, licence, note)
+    for name, licence, note in (
+        ("MapAnything", "Apache-2.0", "code and facebook/map-anything-apache; facebook/map-anything: CC BY-NC 4.0"),
+        ("MoGe-2", "MIT", "code; its DINOv2 part Apache-2.0; weights: see their pages"),
+        ("Depth Anything V2 Small", "Apache-2.0", ""),
+        ("Depth Anything V2 Base, Large, Giant", "CC BY-NC 4.0", "as its repository says; not for commerce"),
+        ("Depth Pro", "Apple's model licence for research (apple-amlr)", "weights apple/DepthPro-hf; not for commerce"),
+        ("ZoeDepth", "not verified", "see the page of the model"),
+        ("Depth Anything 3", "Apache-2.0", "code, DA3METRIC-LARGE, DA3MONO-LARGE, DA3-BASE, DA3-SMALL"),
+        ("Depth Anything 3 Large, Giant, Nested", "CC BY-NC 4.0", "not for commerce"),
+    )
+)
 
 # Files only the user can get, and that never come with this package.
 _YOURS = (
@@ -48,6 +64,7 @@ def components() -> tuple[Component, ...]:
             for weights in list_weights()
         ),
         *_dependencies(),
+        *_MODELS,
         *_YOURS,
     )
 
@@ -59,6 +76,7 @@ def as_text(parts: Sequence[Component]) -> str:
         "shipped": "data shipped with it (details: the cards beside the files)",
         "dependency": "what it needs (as their packages state)",
         "optional": "what it can use where installed",
+        "models": "depth models it can use where you install them (none is shipped; docs/depth.md)",
         "yours": "what you may bring",
     }
     width = max(len(part.name) for part in parts)

@@ -64,7 +64,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {  # of each model's published preprocess
         "resample": 3,
         **_IMAGENET,
     },
-    "depth_pro": {"size": {"height": 1536, "width": 1536}, "keep_aspect_ratio": False, "resample": 2, **_HALVES},
+    # Depth Pro was trained without a low-pass before its bilinear resize.
+    "depth_pro": {"size": {"height": 1536, "width": 1536}, "low_pass": False, "resample": 2, **_HALVES},
     "zoedepth": {
         "size": {"height": 384, "width": 512},
         "keep_aspect_ratio": True,
@@ -157,8 +158,12 @@ def _zoedepth(
 
 
 def _plain(image: UInt8[np.ndarray, "H W 3"], recipe: Mapping[str, Any]) -> Float[Tensor, "1 3 h w"]:
-    """Resized by Pillow, then normalised."""
+    """Resized, then normalised."""
     size = _network_size(image.shape[1], image.shape[0], recipe)
+    if not recipe.get("low_pass", True):
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+        resized = torch.nn.functional.interpolate(pixels, size[::-1], mode="bilinear", align_corners=False)
+        return _normalised(resized, recipe)
     small = resize_picture(image, size, resample=Image.Resampling(recipe["resample"]))
     return _normalised(torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255, recipe)
 
