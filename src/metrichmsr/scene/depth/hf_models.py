@@ -16,9 +16,10 @@ Sources: Yang et al. 2024 (arXiv 2406.09414), Bochkovskii et al. 2024 (arXiv 241
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def load_hf_model(model: str, *, download: bool = False, device: str = "cpu") ->
         config = library.AutoConfig.from_pretrained(model, local_files_only=not download)
         if config.model_type not in _DEFAULTS:
             raise ModelFileError(f"--depth {name}: a {config.model_type}; these can be used: {', '.join(_DEFAULTS)}")
-        return library.AutoModelForDepthEstimation.from_pretrained(model, local_files_only=not download)
+        with contextlib.nullcontext() if download else _no_progress_bars(library.utils.logging):
+            return library.AutoModelForDepthEstimation.from_pretrained(model, local_files_only=not download)
 
     network = load_foreign(name, model, load).to(device).eval()
     kind: str = network.config.model_type
@@ -118,6 +120,18 @@ def load_hf_model(model: str, *, download: bool = False, device: str = "cpu") ->
         return _depth_anything(raw, network.config, image, anchors)
 
     return ForeignDepth(name, run)
+
+
+@contextlib.contextmanager
+def _no_progress_bars(logging: Any) -> Iterator[None]:
+    """Reading from disk is too quick to be watched."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _depth_anything(
