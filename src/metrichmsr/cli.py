@@ -123,11 +123,12 @@ def _evaluate(argv: list[str]) -> int:
 
 
 def _train(argv: list[str]) -> int:
-    if not argv or argv[0] not in ("samples", "hmr", "ablate", "calibrate", "promote", "scenes", "depth", "refine"):
+    verbs = ("samples", "hmr", "ablate", "calibrate", "promote", "scenes", "depth", "refine", "promote-scene")
+    if not argv or argv[0] not in verbs:
         raise UsageError(
             "train what? There is samples (make training samples), hmr (train the network on them), ablate (train its "
             "variants at an equal budget), calibrate (its sigmas) and promote (ship it, where it wins); and of the "
-            "scene's networks scenes (make samples), depth and refine"
+            "scene's networks scenes (make samples), depth, refine and promote-scene (ship one, where it wins)"
         )
     if argv[0] in ("scenes", "depth", "refine"):
         from metrichmsr import cli_train_depth as scene
@@ -137,6 +138,10 @@ def _train(argv: list[str]) -> int:
         if argv[0] == "depth":
             return scene.train_depth(parse(scene.TrainDepthArgs, argv[1:], "train depth", prefixes=True))
         return scene.train_refine(parse(scene.TrainRefineArgs, argv[1:], "train refine", prefixes=True))
+    if argv[0] == "promote-scene":
+        from metrichmsr.cli_promote_scene import PromoteSceneArgs, promote_scene
+
+        return promote_scene(parse(PromoteSceneArgs, argv[1:], "train promote-scene"))
     if argv[0] == "ablate":
         from metrichmsr.cli_ablate import AblateArgs, ablate
 

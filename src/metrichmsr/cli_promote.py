@@ -87,7 +87,7 @@ def promote(args: PromoteArgs) -> int:
     evidence = {
         "recipe": args.recipe or "see the config below",
         "validated on": ", ".join(f"{path.name} (SHA-256 `{file_hash(path)[:16]}…`)" for path in paths),
-        "commit": _commit(),
+        "commit": commit(),
     }
     verdict = take_its_place(
         args.checkpoint,
@@ -106,7 +106,7 @@ def promote(args: PromoteArgs) -> int:
     return 1
 
 
-def _commit() -> str:
+def commit() -> str:
     """Of the checkout that the package runs from, for the card."""
     try:
         found = subprocess.run(

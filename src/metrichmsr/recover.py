@@ -1,4 +1,4 @@
-"""The way of an image: read ► calibrate ► find people ► regress bodies ► refine ► assemble."""
+"""The way of an image: read ► calibrate ► find people ► regress bodies ► refine ► assemble ► depth ► scene."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from metrichmsr.hmr.fitting.evidence import Evidence
     from metrichmsr.images import Photo
     from metrichmsr.people import People
+    from metrichmsr.scene.recover_scene import SceneRecoverer
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class RecoverOptions:
     """Horizontal field of view in degrees, if you know it."""
     intrinsics: Path | None = None
     """Intrinsics file: JSON {"K": …} or COLMAP cameras.txt."""
-    calibrate: Literal["anycalib", "geocalib", "moge"] | None = None
-    """Estimate the focal length with this installed model where photo and options do not tell it."""
+    calibrate: Literal["panorama", "none", "anycalib", "geocalib", "moge"] = "panorama"
+    """Who estimates the focal length where photo and options do not tell it: panorama = the network that comes along;
+    none = nobody, the longer side is assumed; anycalib, geocalib, moge = that model, where it is installed."""
 
     height: str | None = None
     """Known stature: metres (1.82), or a JSON file or text {"0": 1.82, …} by person id. Fixes the scale."""
@@ -67,6 +69,16 @@ class RecoverOptions:
     """Detections below this confidence are left out (default: the detector's own)."""
     mask: bool = True
     """Use the person mask besides the landmarks."""
+
+    depth: str = "auto"
+    """Where the scene's depth comes from: auto (the best that is installed and on disk), embedded, mapanything, moge,
+    depth_anything_3, a depth model of the transformers library, file:PATH, or none (people only). See docs/depth.md."""
+    depth_unit: str = "auto"
+    """What the numbers of --depth file:PATH mean: metres, millimetres, relative, inverse, or a factor to metres."""
+    refine_depth: Literal["network", "closed-form", "none"] = "network"
+    """How people correct the depth: affine field of the refinement network, one scale and shift, or not at all."""
+    download: bool = False
+    """Let the depth source fetch weights that are missing."""
 
     def __post_init__(self) -> None:
         if self.max_people < 1:
@@ -125,7 +137,8 @@ class Recoverer:
         Raises:
             InputError: the picture, its intrinsics or its boxes cannot be used.
         """
-        _ = self._other_body, self._boxes  # what is missing or damaged should be told before a minute of work
+        # What is missing or damaged should be told before a minute of work.
+        _ = self._other_body, self._boxes, self._scene
         watch = Stopwatch()
         start = time.perf_counter()
         with watch.stage("read"):
@@ -148,12 +161,16 @@ class Recoverer:
                 recovered = self._assemble(people, estimates, image, shown, warnings)
         else:
             warnings.append("nobody was found in this picture")
+        scene = None
+        if self._scene is not None:
+            scene = self._scene(image, shown, recovered, path=photo.path, stage=watch.stage, warnings=warnings)
         watch.timings_ms["total"] = 1000 * (time.perf_counter() - start)
         return Recovery(
             image_path=photo.path,
             image=image,
             camera=shown,
             people=recovered,
+            scene=scene,
             warnings=tuple(warnings),
             timings_ms=watch.timings_ms,
             versions=self._versions,
@@ -165,6 +182,26 @@ class Recoverer:
         from metrichmsr.hmr.fitting.fit import Fitter
 
         return Fitter.load(self._anny)
+
+    @cached_property
+    def _scene(self) -> SceneRecoverer | None:
+        """The depth stage; None where the options leave it out."""
+        options = self.options
+        if options.depth == "none":
+            return None
+        from metrichmsr.scene.depth.registry import load_depth_source
+        from metrichmsr.scene.recover_scene import SceneRecoverer
+        from metrichmsr.scene.refine import DepthRefiner
+
+        source = load_depth_source(
+            options.depth, download=options.download, device=self.device, unit=options.depth_unit
+        )
+        refiner = None
+        if options.refine_depth == "network":
+            refiner = DepthRefiner.load(device=self.device)
+        elif options.refine_depth == "closed-form":
+            refiner = DepthRefiner(None)
+        return SceneRecoverer(source, refiner)
 
     @cached_property
     def regressor(self) -> Any:

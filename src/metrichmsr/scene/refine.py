@@ -166,7 +166,7 @@ def _contradictions(form: ClosedForm, people: Sequence[Person]) -> list[str]:
     for row, value in form.by_person.items():
         if value > _CONTRADICTION:
             lines.append(
-                f"person {people[row].id} and the depth around disagree by {100 * value:.0f} %: in a mirror, on a poster, "
-                "of an unusual height, or misplaced"
+                f"person {people[row].id} and the depth around disagree by {100 * value:.0f} %: in a mirror, on a "
+                "poster, of an unusual height, or misplaced"
             )
     return lines

@@ -50,6 +50,10 @@ class Task(Protocol):
         """Figures of held-out pools, by name; ``score`` among them (lower is better)."""
         ...
 
+    def trivial_score(self, figures: Mapping[str, float]) -> float:
+        """What of those figures a network has to beat to be of any use: the score of doing without one."""
+        ...
+
 
 @dataclass(frozen=True)
 class DepthTask:
@@ -110,6 +114,11 @@ class DepthTask:
             scores += [found[f"{name}_people_absrel"], found[f"{name}_nobody_absrel"]]
         return {**numbers, "score": sum(scores) / len(scores)}
 
+    def trivial_score(self, figures: Mapping[str, float]) -> float:
+        """AbsRel of one constant depth."""
+        constants = [value for name, value in figures.items() if name.endswith("_constant_absrel")]
+        return sum(constants) / len(constants)
+
 
 @dataclass(frozen=True)
 class RefineTask:
@@ -167,6 +176,12 @@ class RefineTask:
                 found[f"{name}_{kind}_refined_absrel"] / found[f"{name}_{kind}_initial_absrel"] for kind in kinds
             ]
         return {**numbers, "score": sum(scores) / len(scores)}
+
+    def trivial_score(self, figures: Mapping[str, float]) -> float:
+        """The closed form's AbsRel over that of the initial depth."""
+        ends = "_closed_absrel", "_initial_absrel"
+        kinds = [name.removesuffix(ends[0]) for name in figures if name.endswith(ends[0])]
+        return sum(figures[kind + ends[0]] / figures[kind + ends[1]] for kind in kinds) / len(kinds)
 
     def _initial(
         self, samples: SceneSamples, scene: SceneInput, generator: torch.Generator
