@@ -108,11 +108,15 @@ def _synth(argv: list[str]) -> int:
 
 
 def _evaluate(argv: list[str]) -> int:
-    if not argv or argv[0] not in ("real", "synfocal"):
+    if not argv or argv[0] not in ("real", "synfocal", "depth"):
         raise UsageError(
-            "evaluate on what? There is synfocal (synthetic people), and real, as in: metrichmsr evaluate real --data "
-            "DIR --out DIR"
+            "evaluate what? There is synfocal (synthetic people), real (people in real pictures), and depth (the "
+            "scene's), as in: metrichmsr evaluate real --data DIR --out DIR"
         )
+    if argv[0] == "depth":
+        from metrichmsr.evaluation.scene_depth_sets import EvaluateDepthOptions, main_evaluate_depth
+
+        return main_evaluate_depth(parse(EvaluateDepthOptions, argv[1:], "evaluate depth"))
     if argv[0] == "synfocal":
         from metrichmsr.evaluation.synfocal import EvaluateSynfocalOptions, main_evaluate_synfocal
 

@@ -247,7 +247,10 @@ def test_depth_errors_equal_their_naive_twins(rng):
         ]
         assert ours.abs_rel[b].item() == pytest.approx(np.mean([abs(p - t) / t for p, t in pairs]))
         assert ours.mae_m[b].item() == pytest.approx(np.mean([abs(p - t) for p, t in pairs]))
-        assert ours.delta1[b].item() == pytest.approx(np.mean([max(p / t, t / p) < 1.25 for p, t in pairs]))
+        assert ours.rmse_m[b].item() == pytest.approx(np.mean([(p - t) ** 2 for p, t in pairs]) ** 0.5)
+        for power, share in enumerate((ours.delta1, ours.delta2, ours.delta3), start=1):
+            expected = np.mean([max(p / t, t / p) < 1.25**power for p, t in pairs])
+            assert share[b].item() == pytest.approx(expected)
 
 
 def test_a_hole_in_the_predicted_depth_is_not_forgiven():
@@ -256,7 +259,8 @@ def test_a_hole_in_the_predicted_depth_is_not_forgiven():
     predicted[0, 0, 0] = math.nan
     errors = metrics.depth_errors(predicted, target)
     assert errors.abs_rel.isnan()
-    assert errors.delta1.item() == 0.75
+    assert errors.rmse_m.isnan()
+    assert errors.delta1.item() == errors.delta3.item() == 0.75
 
 
 # ── scalars ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -184,17 +184,23 @@ class DepthErrors(NamedTuple):
     """Mean of |d − d*| / d*."""
     mae_m: Float[Tensor, "*B"]
     """Mean of |d − d*|, metres."""
+    rmse_m: Float[Tensor, "*B"]
+    """Root of the mean of (d − d*)², metres."""
     delta1: Float[Tensor, "*B"]
     """Share of pixels with max(d/d*, d*/d) < 1.25."""
+    delta2: Float[Tensor, "*B"]
+    """The same for 1.25²."""
+    delta3: Float[Tensor, "*B"]
+    """The same for 1.25³."""
 
 
 def depth_errors(
     predicted_m: Float[Tensor, "*B H W"], target_m: Float[Tensor, "*B H W"], mask: Bool[Tensor, "*B H W"] | None = None
 ) -> DepthErrors:
-    """AbsRel, MAE and δ1 where the mask holds and the truth is a positive number.
+    """AbsRel, MAE, RMSE and δ1 to δ3 where the mask holds and the truth is a positive number.
 
     A predicted NaN or non-positive depth there is a failure of the prediction: it makes the means NaN and counts as
-    wrong in δ1. Give a mask to leave such pixels out.
+    wrong in the shares. Give a mask to leave such pixels out.
     """
     valid = target_m > 0
     if mask is not None:
@@ -202,11 +208,14 @@ def depth_errors(
     predicted, target, valid = (values.flatten(start_dim=-2) for values in (predicted_m, target_m, valid))
     difference = (predicted - target).abs()
     ratio = torch.maximum(predicted / target, target / predicted)
-    within = (predicted > 0) & (ratio < 1.25)
+    shares = [masked_mean(((predicted > 0) & (ratio < 1.25**power)).to(predicted.dtype), valid) for power in (1, 2, 3)]
     return DepthErrors(
         abs_rel=masked_mean(difference / target, valid),
         mae_m=masked_mean(difference, valid),
-        delta1=masked_mean(within.to(predicted.dtype), valid),
+        rmse_m=masked_mean(difference**2, valid).sqrt(),
+        delta1=shares[0],
+        delta2=shares[1],
+        delta3=shares[2],
     )
 
 

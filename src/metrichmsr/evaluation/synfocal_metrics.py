@@ -60,9 +60,7 @@ def depth_scores(
     valid = target_m > 0 if mask is None else (target_m > 0) & mask
     predicted, target = (torch.as_tensor(np.asarray(depth, np.float64)) for depth in (predicted_m, target_m))
     errors = depth_errors(predicted, target, torch.as_tensor(valid))
-    squared = (predicted_m[valid].astype(np.float64) - target_m[valid]) ** 2
-    rmse = float(np.sqrt(squared.mean())) if len(squared) else math.nan
-    return DepthScores(float(errors.abs_rel), rmse, float(errors.delta1))
+    return DepthScores(float(errors.abs_rel), float(errors.rmse_m), float(errors.delta1))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ _WORSE = 1.5
 _WORSE_BY = 0.03
 _CONTRADICTION = 0.25
 """A person this far (relative) from where the rest of the picture puts them is told of."""
+_DISPUTED = 0.4
+"""The same of all people together, before anything is aligned, of a source that claims metres."""
 _RESIDUAL_PIXELS = 200_000
 
 
@@ -98,7 +100,13 @@ class DepthRefiner:
             why = "nobody was recovered" if not people else "no pixel shows both a person and depth"
             unit = "" if initial.metric else ", and its depth has no metres"
             return RefinedDepth(z, "none", None, form, (f"depth was not refined: {why}{unit}",))
+        before = _residual(z, anchors) if initial.metric else float("nan")
         warnings = list(_contradictions(form, people))
+        if before > _DISPUTED and not warnings:
+            warnings.append(
+                f"people and the metres of the depth source disagreed by {100 * before:.0f} % before they were brought "
+                "together: a mirror, a poster, an unusual height or a wrong focal length looks like that"
+            )
         closed = _positive(form.scale * z + form.shift_m)
         refined, how = closed, "closed form"
         residual = form.residual
@@ -113,7 +121,7 @@ class DepthRefiner:
                     f"{100 * form.residual:.0f} %): one scale and shift were taken instead"
                 )
         residuals = AnchorResiduals(
-            initial=_residual(z, anchors) if initial.metric else float("nan"),
+            initial=before,
             closed_form=form.residual,
             refined=residual,
             scale=form.scale,

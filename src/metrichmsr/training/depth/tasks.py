@@ -31,7 +31,10 @@ _VALIDATION_BATCH = 16
 class Task(Protocol):
     """A network, its losses and its figures."""
 
-    file_format: str
+    @property
+    def file_format(self) -> str:
+        """Name and version of its checkpoints."""
+        ...
 
     @property
     def config(self) -> RunConfig:
