@@ -310,7 +310,7 @@ def test_checkpoints_carry_their_config_and_refuse_others(tmp_path: Path) -> Non
     with pytest.raises(ModelFileError, match="net"):
         load_network(path)
     path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
-    with pytest.raises(ModelFileError, match="net.*hash"):
+    with pytest.raises(ModelFileError, match=r"net.*hash"):
         load_network(path)
     name = next(iter(network.state_dict()))
     save_network(path, network, TINY, state=network.state_dict() | {name: torch.full((1,), torch.nan)})
