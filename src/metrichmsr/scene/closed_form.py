@@ -1,6 +1,6 @@
 """One scale and one shift for the whole picture, in closed form: baseline, fallback and sanity check of the network.
 
-    min over s, b of  Σ_i w_i·ρ((s·z_i + b − a_i) / (σ_i·a_i))  +  (log-scale prior)  +  (shift prior)
+    min over s, b of  Σ_i w_i·ρ((s·z_i + b − a_i) / (σ_i·max(a_i, s·z_i + b)))  +  (log-scale prior)  +  (shift prior)
 
 over the anchor pixels i, with Huber's ρ (iteratively reweighted least squares). Every person weighs the same however
 many pixels they cover, and less where their depth is doubtful. Where all anchors are about as far away as one another,
@@ -72,12 +72,11 @@ def align(
         return ClosedForm(1.0, 0.0, 0, float("nan"), {})
     counts = torch.bincount(who, minlength=len(relative_std)).double()
     # Pixels of one person share their error: together they are worth one measurement, not thousands.
-    sigma = (relative_std.double()[who] ** 2 + _SURFACE_STD**2).sqrt() * a
+    relative = (relative_std.double()[who] ** 2 + _SURFACE_STD**2).sqrt()
     base = 1 / counts[who].clamp_min(1)
     middle_z, middle_a = z.median(), a.median()
     x = z / middle_z.clamp_min(1e-9)
     y = a / middle_a
-    sigma = sigma / middle_a
     # Unknowns: p (scale in these units) and q (shift over the median anchor).
     expected = float(middle_z / middle_a) if metric else float((y / x).median())
     scale_std = _TRUSTED_SCALE_STD * expected if metric else 10.0
@@ -87,7 +86,10 @@ def align(
     prior_mean = torch.tensor([expected, 0.0], dtype=z.dtype)
     solution = torch.tensor([float((y / x).median()), 0.0], dtype=z.dtype)
     for _ in range(_STEPS):
-        error = (design @ solution - y) / sigma
+        told = design @ solution
+        # Relative to the farther of the two: background that shows through at a mask's edge has no leverage then.
+        sigma = relative * torch.maximum(told.abs(), y)
+        error = (told - y) / sigma
         robust = (_HUBER / error.abs().clamp_min(1e-9)).clamp_max(1.0)
         weight = base * robust / sigma**2
         normal = design.T @ (weight[:, None] * design) + prior
@@ -97,8 +99,6 @@ def align(
     if not scale > 0:
         # People contradict the order of depths: at least the size shall be right.
         scale, shift = float((a / z).median()), 0.0
-    relative = ((scale * z + shift) - a).abs() / a
-    by_person = {
-        int(row): float(relative[who == row].median()) for row in who.unique() if int(counts[row]) >= _MIN_PIXELS
-    }
-    return ClosedForm(scale, shift, len(z), float(relative.median()), by_person)
+    off = ((scale * z + shift) - a).abs() / a
+    by_person = {int(row): float(off[who == row].median()) for row in who.unique() if int(counts[row]) >= _MIN_PIXELS}
+    return ClosedForm(scale, shift, len(z), float(off.median()), by_person)

@@ -26,7 +26,8 @@ class Corruption:
     scale: float = 0.25
     """log of the global scale."""
     shift: float = 0.12
-    """Global shift over the median depth."""
+    """Global shift over the depth of what is near (the nearest tenth of the picture): a few metres that do not matter on
+    a street would be absurd for a face."""
     tilt: float = 0.12
     """log scale from one side of the picture to the other."""
     bend: float = 0.08
@@ -93,9 +94,10 @@ def corrupted(
     waves = F.interpolate(randn(count, 1, 3, 4), size=(height, width), mode="bicubic", align_corners=True)[:, 0]
     field = field + how.waves * waves
     log = log + amount * field + how.noise * rand(count, 1, 1) * randn(count, height, width)
-    middle = median.exp()
-    wrong = log.exp() * (how.scale * randn(count, 1, 1)).exp() + how.shift * amount * randn(count, 1, 1) * middle
-    known = known & (wrong > 0.02 * middle)
+    near = torch.nanquantile(torch.where(depth > 0, log, torch.nan).flatten(1)[:, ::7], 0.1, dim=1).nan_to_num(nan=1.0)
+    near = near.exp()[:, None, None]
+    wrong = log.exp() * (how.scale * randn(count, 1, 1)).exp() + how.shift * amount * randn(count, 1, 1) * near
+    known = known & (wrong > 0.05 * near)
     holes = (rand(count) < how.holes)[:, None, None]
     blobs = F.interpolate(randn(count, 1, 6, 8), size=(height, width), mode="bicubic", align_corners=True)[:, 0]
     known &= ~(holes & (blobs > 1.2))
