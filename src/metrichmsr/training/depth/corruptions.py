@@ -26,8 +26,8 @@ class Corruption:
     scale: float = 0.25
     """log of the global scale."""
     shift: float = 0.12
-    """Global shift over the depth of what is near (the nearest tenth of the picture): a few metres that do not matter on
-    a street would be absurd for a face."""
+    """Global shift over the depth of what is near (the nearest tenth of the picture): metres that do not matter on a
+    street would be absurd for a face."""
     tilt: float = 0.12
     """log scale from one side of the picture to the other."""
     bend: float = 0.08
