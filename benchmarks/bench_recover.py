@@ -6,6 +6,7 @@ so that peak memory is its own.
 
     python benchmarks/bench_recover.py
     python benchmarks/bench_recover.py --repeats 5 --photo a.jpg b.jpg
+    python benchmarks/bench_recover.py --depth none     # people alone
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ def make_picture(people: int, path: Path) -> None:
     canvas.save(path)
 
 
-def measure_here(path: Path, repeats: int) -> dict[str, object]:
+def measure_here(path: Path, repeats: int, depth: str) -> dict[str, object]:
     """Cold and warm runs in this process. ``ru_maxrss`` is in KiB on Linux."""
     import resource
 
     start = time.perf_counter()
-    from metrichmsr.recover import Recoverer
+    from metrichmsr.recover import Recoverer, RecoverOptions
 
-    recoverer = Recoverer()
+    recoverer = Recoverer(RecoverOptions(depth=depth))
     recovery = recoverer(path)
     cold_s = time.perf_counter() - start
     runs = [recoverer(path).timings_ms for _ in range(repeats)]
@@ -61,20 +62,21 @@ def measure_here(path: Path, repeats: int) -> dict[str, object]:
     }
 
 
-def measure(path: Path, repeats: int) -> dict[str, object]:
+def measure(path: Path, repeats: int, depth: str) -> dict[str, object]:
     """:func:`measure_here` in a fresh process, with the process's whole wall time of the cold run beside it."""
-    command = [sys.executable, __file__, "--child", str(path), "--repeats", str(repeats)]
+    command = [sys.executable, __file__, "--child", str(path), "--repeats", str(repeats), "--depth", depth]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def measure_command(photo: Path, repeats: int) -> dict[str, float]:
+def measure_command(photo: Path, repeats: int, depth: str) -> dict[str, float]:
     """``metrichmsr recover PHOTO`` from start of the process to finished files: wall seconds and peak memory."""
     seconds, peaks = [], []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as out:
             start = time.perf_counter()
             process = subprocess.Popen(
-                [sys.executable, "-m", "metrichmsr", "recover", str(photo), "--out", out], stdout=subprocess.DEVNULL
+                [sys.executable, "-m", "metrichmsr", "recover", str(photo), "--out", out, "--depth", depth],
+                stdout=subprocess.DEVNULL,
             )
             _, status, usage = os.wait4(process.pid, 0)
             seconds.append(time.perf_counter() - start)
@@ -88,22 +90,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photo", type=Path, nargs="+", help="photos to measure instead of the made-up ones")
     parser.add_argument("--repeats", type=int, default=3, help="warm runs, of which the median is told")
+    parser.add_argument("--depth", default="auto", help="as recover's")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child is not None:
-        json.dump(measure_here(args.child, args.repeats), sys.stdout)
+        json.dump(measure_here(args.child, args.repeats, args.depth), sys.stdout)
         return
 
     from machine import describe_machine
 
-    command = measure_command(args.photo[0] if args.photo else EXAMPLE, args.repeats)
+    command = measure_command(args.photo[0] if args.photo else EXAMPLE, args.repeats, args.depth)
     with tempfile.TemporaryDirectory() as folder:
         pictures = args.photo
         if not pictures:
             pictures = [Path(folder) / f"{people}.png" for people in COUNTS]
             for people, path in zip(COUNTS, pictures, strict=True):
                 make_picture(people, path)
-        rows = [(path, measure(path, args.repeats)) for path in pictures]
+        rows = [(path, measure(path, args.repeats, args.depth)) for path in pictures]
     print(f"{describe_machine()}\n")
     print(
         f"`metrichmsr recover` of one photo from start of the process to finished files: first run "

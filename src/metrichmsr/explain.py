@@ -61,7 +61,7 @@ class Explainer:
     """Recovers photos by the network and keeps what its experts did; loads its models once.
 
     Args:
-        options: as for the recovery, whose method must be the network's.
+        options: as for the recovery, whose method must be the network's; the scene's are not looked at.
         device: torch device of the networks that find people, the CPU if left out.
 
     Raises:
@@ -72,7 +72,8 @@ class Explainer:
         options = options or RecoverOptions(method="network")
         if options.method != "network":
             raise UsageError(f"explain shows how the network works; --method {options.method} has no experts")
-        self._recoverer = _Watched(options, device=device)
+        # The scene has no experts.
+        self._recoverer = _Watched(dataclasses.replace(options, depth="none"), device=device)
 
     def __call__(self, source: str | Path | np.ndarray | Photo, *, camera: Camera | None = None) -> Explanation:
         """Recover one photo and look inside.

@@ -10,12 +10,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def results(shared_dir):
-    from metrichmsr.recover import Recoverer
+    from metrichmsr.recover import Recoverer, RecoverOptions
 
     folder = shared_dir / "data" / "real"
     if not folder.is_dir():
         pytest.skip("no real sets beside the repository")
-    recoverer = Recoverer()
+    recoverer = Recoverer(RecoverOptions(depth="none"))
     sets = ("rgbd_uc3m_height", "mpi3dhp_mini")
     done = evaluate_real(
         lambda image, camera, /: recoverer(image, camera=camera),

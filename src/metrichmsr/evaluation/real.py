@@ -147,10 +147,13 @@ def main_evaluate_real(options: EvaluateRealOptions) -> int:
 
     finds = _Finds()
     recoverer = Recoverer(
-        RecoverOptions(method=options.method, checkpoint=options.checkpoint, refine=options.refine), find=finds
+        RecoverOptions(method=options.method, checkpoint=options.checkpoint, refine=options.refine, depth="none"),
+        find=finds,
     )
     finds.find = recoverer.find
-    fitter = Recoverer(RecoverOptions(method="fit"), find=finds) if options.fit and options.method != "fit" else None
+    fitter = None
+    if options.fit and options.method != "fit":
+        fitter = Recoverer(RecoverOptions(method="fit", depth="none"), find=finds)
     versions: dict[str, str] = {}
 
     def predict(image, camera, /):
