@@ -158,6 +158,12 @@ def tell_one(folder: Path, document: ResultDocument, stream: TextIO) -> None:
         height = _with_sigma(person["height_m"], person["height_std_m"], "m", 2)
         distance = _with_sigma(person["distance_m"], person["distance_std_m"], "m", 2)
         lines.append(f"  {person['id']:>2}  {height:<15} {distance:<15} {_fixed(person['score'], 2)}")
+    scene = document["scene"]
+    if scene is not None:
+        plane = scene["ground_plane"]
+        height = "" if plane is None else f"; camera {plane['offset_m']:.2f} m above the ground"
+        how = "brought to the people's metres" if scene["refined"] else "as it came"
+        lines.append(f"scene: depth by {scene['source']}, {how}{height}")
     lines.append(f"written to {folder}: {'  '.join(_files(folder))}")
     stream.write("\n".join(lines) + "\n")
 

@@ -64,8 +64,9 @@ class ForeignDepth:
 
 
 def knows_camera(camera: Camera) -> bool:
-    """Whether the intrinsics are worth telling to a network: anything better than the assumed focal length."""
-    return camera.source != "assumed"
+    """Whether the intrinsics are worth telling to a large network: anything better than the assumed focal length, and than
+    the small network's estimate of it."""
+    return camera.source not in ("assumed", "estimated:panorama")
 
 
 @contextlib.contextmanager
