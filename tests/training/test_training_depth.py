@@ -214,13 +214,15 @@ def test_figures_equal_their_naive_twins():
     sums = DepthFigures()
     sums.add("x", told, samples)
     found = sums.numbers()
-    whole, people = [], []
+    whole, people, log = [], [], []
     for i in range(3):
         error = ((told[i] - true[i]).abs() / true[i].clamp_min(1e-3)).numpy()
         valid, person = (true[i] > 0).numpy(), (samples.person[i] != NOBODY).numpy()
         whole.append(error[valid].mean())
+        log.append(np.abs(np.log((told[i] / true[i]).numpy()[valid])).mean())
         people.append(error[valid & person].mean())
     assert found["x_absrel"] == pytest.approx(np.mean(whole), rel=1e-4)
+    assert found["x_log"] == pytest.approx(np.mean(log), rel=1e-4)
     assert found["x_people_absrel"] == pytest.approx(np.mean(people), rel=1e-4)
     assert found["x_aligned_absrel"] < 0.1 * found["x_absrel"]
     assert found["x_delta1"] == 0

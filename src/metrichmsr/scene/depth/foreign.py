@@ -64,8 +64,7 @@ class ForeignDepth:
 
 
 def knows_camera(camera: Camera) -> bool:
-    """Whether the intrinsics are worth telling to a large network: anything better than the assumed focal length, and than
-    the small network's estimate of it."""
+    """Whether the intrinsics are worth telling to a large network: better than assumed or than a small one's."""
     return camera.source not in ("assumed", "estimated:panorama")
 
 

@@ -14,7 +14,7 @@ RING_SHARE = 0.03
 
 
 class DepthFigures:
-    """Sums up AbsRel, δ1 and RMSE: of the whole picture, inside people, and in a ring around them."""
+    """Sums up AbsRel, mean |log ẑ/z*|, δ1 and RMSE of the whole picture; AbsRel inside and around people too."""
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
@@ -32,6 +32,7 @@ class DepthFigures:
         aligned = (depth_m * middle[:, None, None] - true).abs() / true.clamp_min(1e-3)
         for part, region in (("", valid), ("people_", valid & person), ("ring_", valid & ring)):
             self._mean(f"{name}_{part}absrel", relative, region)
+        self._mean(f"{name}_log", ratio.log(), valid)
         self._mean(f"{name}_delta1", (ratio < 1.25).float(), valid)
         self._mean(f"{name}_aligned_absrel", aligned, valid)
         squared = ((depth_m - true) ** 2).clamp_max(1e4)
