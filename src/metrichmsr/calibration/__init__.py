@@ -1,4 +1,4 @@
-"""Where K comes from: given ► sidecar ► EXIF ► estimator ► assumed. Each camera says which, and how sure it is.
+"""Where K comes from: given ► sidecar ► EXIF ► estimated ► assumed. Each camera says which, and how sure it is.
 
 | module | concept |
 | --- | --- |
@@ -10,7 +10,9 @@
 | :mod:`~metrichmsr.calibration.sidecar` | an intrinsics file found beside the photo |
 | :mod:`~metrichmsr.calibration.exif` | the focal length the camera wrote into the photo |
 | :mod:`~metrichmsr.calibration.sensors` | sensor sizes of some cameras |
-| :mod:`~metrichmsr.calibration.estimators` | AnyCalib, GeoCalib and MoGe-2, where installed |
+| :mod:`~metrichmsr.calibration.estimators` | what an estimator is; AnyCalib, GeoCalib and MoGe-2, where installed |
+| :mod:`~metrichmsr.calibration.panorama` | the estimator that comes along: field of view, pitch and roll |
+| :mod:`~metrichmsr.calibration.view_network` | its network, and how it reads a picture |
 | :mod:`~metrichmsr.calibration.assumed` | the paper's rule where nothing is known |
 | :mod:`~metrichmsr.calibration.centred` | a camera from a focal length alone |
 """
@@ -23,11 +25,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from metrichmsr.calibration.assumed import assumed_camera
     from metrichmsr.calibration.chain import Calibration, calibrate
-    from metrichmsr.calibration.estimators import Estimate, IntrinsicsEstimator, load_estimator
+    from metrichmsr.calibration.estimators import Estimate, IntrinsicsEstimator, UpEstimate, load_estimator
     from metrichmsr.calibration.exif import exif_camera
     from metrichmsr.calibration.given import given_camera
     from metrichmsr.calibration.intrinsics_file import Intrinsics, IntrinsicsFile, read_intrinsics
     from metrichmsr.calibration.options import CalibrationOptions, check_options
+    from metrichmsr.calibration.panorama import PanoramaEstimator, ViewEstimate, estimate_view
     from metrichmsr.calibration.sidecar import sidecar_camera
 
 # Loaded when first used: options are checked before anything needs torch.
@@ -38,9 +41,13 @@ _HOMES = {
     "Intrinsics": "intrinsics_file",
     "IntrinsicsEstimator": "estimators",
     "IntrinsicsFile": "intrinsics_file",
+    "PanoramaEstimator": "panorama",
+    "UpEstimate": "estimators",
+    "ViewEstimate": "panorama",
     "assumed_camera": "assumed",
     "calibrate": "chain",
     "check_options": "options",
+    "estimate_view": "panorama",
     "exif_camera": "exif",
     "given_camera": "given",
     "load_estimator": "estimators",
@@ -55,9 +62,13 @@ __all__ = [
     "Intrinsics",
     "IntrinsicsEstimator",
     "IntrinsicsFile",
+    "PanoramaEstimator",
+    "UpEstimate",
+    "ViewEstimate",
     "assumed_camera",
     "calibrate",
     "check_options",
+    "estimate_view",
     "exif_camera",
     "given_camera",
     "load_estimator",

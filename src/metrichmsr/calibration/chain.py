@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from metrichmsr.calibration.assumed import assumed_camera
-from metrichmsr.calibration.estimators import IntrinsicsEstimator, load_estimator
+from metrichmsr.calibration.estimators import IntrinsicsEstimator, UpEstimate, load_estimator
 from metrichmsr.calibration.exif import exif_camera
 from metrichmsr.calibration.given import given_camera
-from metrichmsr.calibration.options import CalibrationOptionsLike
+from metrichmsr.calibration.options import CalibrationOptionsLike, EstimatorName
 from metrichmsr.calibration.sidecar import sidecar_camera
 from metrichmsr.images.photo import Photo
 from metrichmsr.structures import Camera
@@ -27,6 +28,9 @@ class Calibration:
     """With ``source`` and ``focal_std_px``; with ``distortion`` where the source knows it."""
     warnings: tuple[str, ...] = ()
     """One line each."""
+    up: UpEstimate | None = None
+    """Which way is up, where the camera was estimated and its estimator tells. Of a camera known otherwise ask
+    :func:`~metrichmsr.calibration.panorama.estimate_view`."""
 
 
 def calibrate(
@@ -41,8 +45,9 @@ def calibrate(
     1. given: focal length, field of view or intrinsics file in ``options``
     2. sidecar: an intrinsics file beside the photo
     3. exif: what the camera wrote into the photo
-    4. estimated: the network named in ``options.calibrate``, or ``estimator``
-    5. assumed: focal length = longer side (paper §3.1)
+    4. estimated: ``estimator``, or the network named in ``options.calibrate``
+    5. estimated:panorama: the small network that comes along, unless ``options.calibrate`` is ``none``
+    6. assumed: focal length = longer side (paper §3.1)
 
     Args:
         photo: the upright photo; K belongs to it.
@@ -53,7 +58,7 @@ def calibrate(
     Raises:
         UsageError: the options contradict each other, or the estimator is not installed.
         InputError: the intrinsics file cannot be used for this photo.
-        ModelFileError: the estimator's weights are missing.
+        ModelFileError: the estimator's weights are missing or damaged.
     """
     warnings: list[str] = []
     camera = None if options is None else given_camera(photo, options)
@@ -64,30 +69,46 @@ def calibrate(
     if camera is None:
         camera = by_exif
         warnings += remarks
+    up = None
     if camera is None:
-        if estimator is None and options is not None and options.calibrate is not None:
-            estimator = load_estimator(options.calibrate)
-        if estimator is not None:
-            camera = _estimated(photo, estimator, warnings)
+        for asked in _estimators(estimator, "panorama" if options is None else options.calibrate):
+            camera, up = _estimated(photo, asked, warnings)
+            if camera is not None:
+                break
     if camera is None:
         camera = assumed_camera(photo.width, photo.height)
-    return Calibration(camera, (*warnings, *_doubts(camera, by_exif)))
+    return Calibration(camera, (*warnings, *_doubts(camera, by_exif)), up)
 
 
-def _estimated(photo: Photo, estimator: IntrinsicsEstimator, warnings: list[str]) -> Camera | None:
+def _estimators(first: IntrinsicsEstimator | None, name: EstimatorName) -> Iterator[IntrinsicsEstimator]:
+    """Whom to ask, one after the other, each loaded when its turn comes."""
+    if first is not None:
+        yield first
+    elif name not in ("panorama", "none"):
+        yield load_estimator(name)
+    from metrichmsr.calibration.panorama import WEIGHTS  # TEMPORARY until the weights are there
+
+    if name != "none" and WEIGHTS.is_file():
+        yield load_estimator("panorama")
+
+
+def _estimated(
+    photo: Photo, estimator: IntrinsicsEstimator, warnings: list[str]
+) -> tuple[Camera | None, UpEstimate | None]:
     try:
         estimate = estimator(photo.rgb)
-        return Camera(
+        camera = Camera(
             K=estimate.K,
             width=photo.width,
             height=photo.height,
             source=f"estimated:{estimator.name}",
             focal_std_px=estimate.focal_std_px,
         )
+        return camera, estimate.up
     except Exception as error:  # foreign code on an unforeseen picture: the picture can be done without it
         cause = " ".join(str(error).split()) or type(error).__name__
-        warnings.append(f"{estimator.name} failed on this picture ({cause}); its focal length was assumed")
-        return None
+        warnings.append(f"{estimator.name} failed on this picture ({cause}); its focal length is not used")
+        return None, None
 
 
 def _doubts(camera: Camera, by_exif: Camera | None) -> list[str]:

@@ -1,8 +1,9 @@
-"""Focal length from the picture itself, by networks the user has installed: AnyCalib, GeoCalib, MoGe-2.
+"""Focal length from the picture itself: what an estimator is, and adapters of AnyCalib, GeoCalib and MoGe-2.
 
-One protocol, one adapter each. Nothing is downloaded unless that is allowed; the weights are looked for where each
-package keeps them. All three are asked for the focal length only: a principal point found in one picture is less sure
-than its middle.
+One protocol; one adapter for each network the user has installed (the small one that comes along is
+:mod:`~metrichmsr.calibration.panorama`). Nothing is downloaded unless that is allowed; the weights are looked for
+where each package keeps them. All three are asked for the focal length only: a principal point found in one picture
+is less sure than its middle.
 
 Interfaces: github.com/javrtg/AnyCalib (Tirado-Garín and Civera 2025), github.com/cvg/GeoCalib (Veicht et al. 2024),
 github.com/microsoft/MoGe (Wang et al. 2025).
@@ -37,6 +38,35 @@ _MOGE_REPOSITORIES = tuple(f"Ruicheng/moge-2-{size}" for size in ("vitl-normal",
 _MAX_SIDE = 1024  # all of them work on less; MoGe's output has the size of its input
 
 
+@dataclass(frozen=True)
+class UpEstimate:
+    """Which way is up in a picture: how the camera was held.
+
+    Convention: camera frame x right, y down, z forward; a level camera has up = (0, -1, 0).
+    """
+
+    pitch_deg: float
+    """How far the camera looks up; negative looks down."""
+    roll_deg: float
+    """How far up leans to the right in the picture; a mirrored picture has the opposite roll."""
+    pitch_std_deg: float
+    """One sigma of the pitch."""
+    roll_std_deg: float
+    """One sigma of the roll."""
+
+    @property
+    def direction(self) -> Float[np.ndarray, "3"]:
+        """Unit vector that points up, camera frame."""
+        pitch, roll = math.radians(self.pitch_deg), math.radians(self.roll_deg)
+        level = math.cos(pitch)
+        return np.array([level * math.sin(roll), -level * math.cos(roll), math.sin(pitch)])
+
+    @property
+    def std_deg(self) -> float:
+        """Root mean square angle between ``direction`` and the true one, degrees."""
+        return math.hypot(self.pitch_std_deg, math.cos(math.radians(self.pitch_deg)) * self.roll_std_deg)
+
+
 @dataclass(frozen=True, eq=False)
 class Estimate:
     """Intrinsics estimated from a picture."""
@@ -45,6 +75,8 @@ class Estimate:
     """Continuous pixels of the picture given."""
     focal_std_px: float | None = None
     """One sigma of the focal length, where the estimator states one."""
+    up: UpEstimate | None = None
+    """Which way is up, where the estimator tells it."""
 
 
 class IntrinsicsEstimator(Protocol):
@@ -67,7 +99,7 @@ def load_estimator(
     """An estimator with its weights; the last one is kept.
 
     Args:
-        name: ``anycalib``, ``geocalib`` or ``moge``.
+        name: ``anycalib``, ``geocalib`` or ``moge``; or ``panorama``, the one that comes along.
         weights: checkpoint file; by default the one in the package's own cache.
         device: torch device.
         allow_download: let the package fetch its weights where they are missing.
@@ -76,10 +108,14 @@ def load_estimator(
         UsageError: there is no such estimator, or its package is not installed.
         ModelFileError: its weights are missing or cannot be loaded.
     """
-    if name not in _LOADERS:
-        raise UsageError(f"--calibrate {name}: no such estimator ({', '.join(_LOADERS)} are)")
+    if name not in ("panorama", *_LOADERS):
+        raise UsageError(f"--calibrate {name}: no such estimator (panorama, {', '.join(_LOADERS)} are)")
     if weights is not None and not weights.is_file():
         raise ModelFileError(f"{weights}: no such file (weights of {name})")
+    if name == "panorama":
+        from metrichmsr.calibration.panorama import PanoramaEstimator, panorama_estimator
+
+        return panorama_estimator() if weights is None else PanoramaEstimator.load(weights)
     try:
         run = _LOADERS[name](weights, device, allow_download)
     except (UsageError, ModelFileError):

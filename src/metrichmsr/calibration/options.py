@@ -9,7 +9,9 @@ from typing import Literal, Protocol
 
 from metrichmsr.errors import UsageError
 
-EstimatorName = Literal["anycalib", "geocalib", "moge"]
+EstimatorName = Literal["panorama", "none", "anycalib", "geocalib", "moge"]
+"""Who is asked where nothing is known: the network that comes along, nobody (the rule of the paper), or one that is
+installed."""
 
 
 class CalibrationOptionsLike(Protocol):
@@ -24,7 +26,7 @@ class CalibrationOptionsLike(Protocol):
     @property
     def intrinsics(self) -> Path | None: ...  # noqa: D102
     @property
-    def calibrate(self) -> EstimatorName | None: ...  # noqa: D102
+    def calibrate(self) -> EstimatorName: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +41,8 @@ class CalibrationOptions:
     """Field of view across the width of the upright picture, degrees."""
     intrinsics: Path | None = None
     """Intrinsics file, JSON or COLMAP's cameras.txt."""
-    calibrate: EstimatorName | None = None
-    """The estimator to ask where neither these options nor the photo tell."""
+    calibrate: EstimatorName = "panorama"
+    """The estimator to ask where neither these options nor the photo tell; ``none`` assumes the longer side."""
 
 
 def check_options(options: CalibrationOptionsLike) -> None:
