@@ -18,27 +18,34 @@ from metrichmsr.training.config import TrainConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from metrichmsr.datasets import KeypointFrame
     from metrichmsr.hmr.config import NetworkConfig
     from metrichmsr.training.data import TrainingData
     from metrichmsr.training.samples import Samples
 
-SIMULATED_SHARD, RENDERED_SHARD = 5000, 1000
+SIMULATED_SHARD, RENDERED_SHARD, PHOTO_SHARD = 5000, 1000, 250
 _VALIDATION_SEEDS = 900_000_000
 
 
 @dataclass(frozen=True)
 class SampleArgs:
-    """Make training samples: what the frozen landmark network sees of synthetic people, with the truth.
+    """Make training samples: what the frozen landmark network sees of synthetic people, with the truth, or of people in
+    photographs, with their labelled keypoints.
 
     Samples go to OUT/<split>_<kind>_<number>.safetensors; shards that are there already are kept.
     """
 
     out: Path
     """Folder for the shards."""
-    kind: Literal["rendered", "simulated"] = "rendered"
-    """Render SynFocal crops and look at them, or simulate landmarks without pictures (forty times as fast)."""
+    kind: Literal["rendered", "simulated", "photos"] = "rendered"
+    """Render SynFocal crops and look at them, simulate landmarks without pictures (forty times as fast), or look at
+    photographs with labelled keypoints."""
     count: int = 20_000
-    """Samples, rounded up to whole shards."""
+    """Samples (of photos: pictures), rounded up to whole shards."""
+    labels: Path | None = None
+    """Of photos: the label file, in COCO's format of keypoints."""
+    pictures: Path | None = None
+    """Of photos: the folder below which the pictures lie."""
     split: Literal["train", "val", "test"] = "train"
     """Share of the assets."""
     seed: int = 0
@@ -53,6 +60,8 @@ class SampleArgs:
     def __post_init__(self) -> None:
         if self.count < 1 or self.workers < 1:
             raise UsageError("--count and --workers must be at least 1")
+        if (self.kind == "photos") != (self.labels is not None and self.pictures is not None):
+            raise UsageError("--kind photos goes with --labels and --pictures, and they with it")
 
 
 @dataclass(frozen=True)
@@ -80,11 +89,12 @@ def make_samples(args: SampleArgs) -> int:
 
     from metrichmsr.synthetic.streaming import stream
 
-    size = SIMULATED_SHARD if args.kind == "simulated" else RENDERED_SHARD
+    size = {"simulated": SIMULATED_SHARD, "rendered": RENDERED_SHARD, "photos": PHOTO_SHARD}[args.kind]
+    count = args.count if args.kind != "photos" else min(args.count, len(_photos(args)))
     args.out.mkdir(parents=True, exist_ok=True)
     names = {
         number: args.out / f"{args.split}_{args.kind}_{args.seed:02d}_{number:05d}.safetensors"
-        for number in range(-(-args.count // size))
+        for number in range(-(-count // size))
     }
     missing = [(number, path) for number, path in names.items() if not path.exists()]
     factory = partial(_shard_maker, args)
@@ -105,6 +115,12 @@ class _shard_maker:  # noqa: N801 - used as a function
 
             rendered = shards([args.rendered], args.split) if args.rendered is not None else []
             self.simulated = SimulatedLandmarks.load(args.assets, split=args.split, rendered=rendered)
+        elif args.kind == "photos":
+            from metrichmsr.bodies.anny import AnnyBody
+            from metrichmsr.people import Landmarker
+
+            self.frames, self.body = _photos(args), AnnyBody.load()
+            self.landmarker = Landmarker()
         else:
             from metrichmsr.people import Landmarker
             from metrichmsr.synthetic.generator import SynFocal
@@ -117,7 +133,10 @@ class _shard_maker:  # noqa: N801 - used as a function
 
         number, path = job
         seed = self.args.seed * 1_000_000 + number * 1000
-        samples = self._simulate(seed) if self.args.kind == "simulated" else self._render(seed)
+        if self.args.kind == "photos":
+            samples = self._look_at_photos(number)
+        else:
+            samples = self._simulate(seed) if self.args.kind == "simulated" else self._render(seed)
         write_samples(path, samples, kind=self.args.kind, split=self.args.split, seed=str(seed))
         return len(samples)
 
@@ -128,6 +147,19 @@ class _shard_maker:  # noqa: N801 - used as a function
 
         generators = [torch.Generator().manual_seed(seed + k) for k in range(SIMULATED_SHARD // 250)]
         return Samples.concatenate([self.simulated.sample(250, generator) for generator in generators])
+
+    def _look_at_photos(self, number: int) -> Samples:
+        import numpy as np
+
+        from metrichmsr.training.photos import samples_from_photo
+        from metrichmsr.training.samples import Samples
+
+        first = number * PHOTO_SHARD
+        parts = []
+        for k, frame in enumerate(self.frames[first : first + PHOTO_SHARD], first):
+            made = samples_from_photo(frame, self.landmarker, self.body, np.random.default_rng((self.args.seed, k)))
+            parts += [made] if made is not None else []
+        return Samples.concatenate(parts)
 
     def _render(self, seed: int) -> Samples:
         import numpy as np
@@ -143,6 +175,19 @@ class _shard_maker:  # noqa: N801 - used as a function
             if sum(len(part) for part in parts) >= RENDERED_SHARD:
                 break
         return Samples.concatenate(parts)
+
+
+def _photos(args: SampleArgs) -> list[KeypointFrame]:
+    """Photographs that show somebody who can be learned from."""
+    from metrichmsr.datasets import read_coco
+    from metrichmsr.training.photos import usable
+
+    assert args.labels is not None
+    assert args.pictures is not None
+    frames = [frame for frame in read_coco(args.labels, args.pictures) if any(map(usable, frame.people))]
+    if not frames:
+        raise InputError(f"{args.labels}: nobody in it has keypoints enough to learn from")
+    return frames
 
 
 def train_hmr(args: TrainHmrArgs) -> int:

@@ -6,7 +6,7 @@ in tar shards (:mod:`~metrichmsr.datasets.shards`, read by :mod:`~metrichmsr.dat
 
 from metrichmsr.datasets.height_video import HeightVideo, read_sports2d
 from metrichmsr.datasets.joint_orders import LIMBS12, LSP14, MPI3DHP17, canonical_name, select_joints
-from metrichmsr.datasets.keypoints2d import KeypointFrame, KeypointPerson, read_lspet, read_mmpose_mini
+from metrichmsr.datasets.keypoints2d import KeypointFrame, KeypointPerson, read_coco, read_lspet, read_mmpose_mini
 from metrichmsr.datasets.pedestrians import Pedestrian, PedestrianFrame, read_kitti, read_nuscenes
 from metrichmsr.datasets.photo import DATA_VARIABLE, PhotoFile, list_photos, real_data_folder
 from metrichmsr.datasets.pose3d import Pose3dFrame, read_mpi3dhp
@@ -36,6 +36,7 @@ __all__ = [
     "ShardWriter",
     "canonical_name",
     "list_photos",
+    "read_coco",
     "read_kitti",
     "read_lspet",
     "read_mmpose_mini",

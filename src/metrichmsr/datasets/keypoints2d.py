@@ -131,10 +131,28 @@ def read_mmpose_mini(folder: Path) -> list[KeypointFrame]:
     return frames + _read_mpii(root / "mpii")
 
 
+def read_coco(labels: Path, pictures: Path) -> list[KeypointFrame]:
+    """People of any label file in COCO's format of keypoints (17 joints, with COCO's names).
+
+    Args:
+        labels: ``person_keypoints_….json``.
+        pictures: the folder below which the file names in it are found; pictures that are not there are left out.
+
+    Raises:
+        InputError: the file is damaged or of another kind, or none of its pictures is there.
+    """
+    if not pictures.is_dir():
+        raise InputError(f"{pictures}: not a folder")
+    frames = _read_coco_style(pictures, labels.stem, _CocoFile(str(labels.absolute()), COCO17))
+    if not frames:
+        raise InputError(f"{pictures}: none of the pictures that {labels.name} names is here")
+    return frames
+
+
 def _read_coco_style(root: Path, source: str, file: _CocoFile) -> list[KeypointFrame]:
     path = root / file.labels
     meta = read_json(path)
-    (category,) = [c for c in entry(meta, "categories", path) if c.get("name") == "person"]
+    category = next((c for c in entry(meta, "categories", path) if c.get("name") == "person"), None)
     # HumanArt states 21 joints for another field: its "keypoints" are COCO's.
     stated = tuple(canonical_name(name) for name in entry(category, "keypoints", path))[: len(file.names)]
     if stated != file.names:

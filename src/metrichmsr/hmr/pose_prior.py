@@ -108,6 +108,18 @@ class PosePrior(nn.Module):
         """Negative log density of the mixture (nats)."""
         return -torch.logsumexp(-self.component_energies(coefficients, up), dim=-1)
 
+    def pose_energy(self, coefficients: Float[Tensor, "B D"]) -> Float[Tensor, "B"]:
+        """Negative log density of the pose alone, whichever way is up (nats).
+
+        Precisions are WᵀW with W lower triangular and up last: integrated over up, W's upper corner is left.
+        """
+        d = self.n_coefficients
+        corner = self.whiten[:, :d, :d]
+        white = torch.einsum("kij,bkj->bki", corner, coefficients[:, None] - self.means[:, :d])
+        log_det = corner.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        constants = 0.5 * d * math.log(2 * math.pi) - log_det - self.log_weights
+        return -torch.logsumexp(-0.5 * white.square().sum(-1) - constants, dim=-1)
+
     def residuals(self, coefficients: Float[Tensor, "B D"], up: Float[Tensor, "B 3"]) -> PriorResiduals:
         """The best component as a least-squares term, for Gauss–Newton (SMPLify's max-mixture)."""
         component = self.component_energies(coefficients, up).argmin(-1)

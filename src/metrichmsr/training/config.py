@@ -35,6 +35,8 @@ class TrainConfig:
     """Of the network's forward and backward pass; the body model stays float32."""
     simulated: float = 0.3
     """Share of batches of simulated landmarks, without pictures, where the data hold both kinds."""
+    photos: float = 0.2
+    """Share of batches of photographs with labelled keypoints, where the data hold some."""
     upright: float = 1.0
     """How often people who stand upright in the crop come, others being 1: in the street they are more than in motion
     capture."""

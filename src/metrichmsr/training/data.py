@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metrichmsr.errors import InputError
 from metrichmsr.training.config import TrainConfig
-from metrichmsr.training.samples import Samples, batches, frequencies, has_pictures, mixed, read_samples, taken
+from metrichmsr.training.samples import Kind, Samples, batches, frequencies, kind_of, mixed, read_samples, taken
 from metrichmsr.training.trainer import BatchesFrom, training_body
 
 
@@ -37,7 +37,7 @@ class TrainingData:
     """Samples to learn from and samples to be measured on."""
 
     pools: tuple[Samples, ...]
-    """Those with pictures, and those without: one batch holds one kind."""
+    """Rendered ones, simulated ones, photographs, as far as there are any: one batch holds one kind."""
     validation: Samples
     _known: dict[tuple[float, float], list[Float[Tensor, "N"] | None]] = field(default_factory=dict, repr=False)
     """Frequencies by what was asked for: finding out takes a while, and many runs may share the data."""
@@ -47,12 +47,17 @@ class TrainingData:
         """From folders or shards.
 
         Raises:
-            InputError: there are none, or one is damaged.
+            InputError: there are none, one is damaged, or photographs, whose truth is not known, are to be measured on.
         """
-        paths = shards(data)
-        kinds = ([p for p in paths if has_pictures(p)], [p for p in paths if not has_pictures(p)])
-        pools = tuple(read_samples(kind) for kind in kinds if kind)
-        return cls(pools=pools, validation=read_samples(shards([validation])))
+        kinds: dict[Kind, list[Path]] = {"rendered": [], "simulated": [], "photos": []}
+        for path in shards(data):
+            kinds[kind_of(path)].append(path)
+        pools = tuple(read_samples(paths) for paths in kinds.values() if paths)
+        held_out = shards([validation])
+        for path in held_out:
+            if kind_of(path) == "photos":
+                raise InputError(f"{path}: photographs with keypoints alone have no truth to be measured on")
+        return cls(pools=pools, validation=read_samples(held_out))
 
     def batches(self, config: TrainConfig, *, process: int = 0, processes: int = 1) -> BatchesFrom:
         """The batches of a run, from any step on.
@@ -69,12 +74,17 @@ class TrainingData:
             stream = batches(self.pools[kind], config.batch, seed=config.seed, start=first, often=often[kind])
             return islice(stream, 0, None, processes)
 
+        def of_kinds(count: int, start: int) -> Iterator[Samples]:
+            """Batches of the first so many kinds: those before the last one, and now and then one of the last."""
+            if count == 1:
+                return of_one_kind(0, start)
+            photos = self.pools[count - 1].keypoints is not None
+            share, seed = (config.photos, config.seed + 500_000) if photos else (config.simulated, config.seed)
+            before, last = taken(start, share, seed=seed)
+            return mixed(of_kinds(count - 1, before), of_one_kind(count - 1, last), share, seed=seed, start=start)
+
         def batches_from(step: int) -> Iterator[Samples]:
-            if len(self.pools) == 1:
-                return of_one_kind(0, step)
-            starts = taken(step, config.simulated, seed=config.seed)
-            first, second = (of_one_kind(kind, start) for kind, start in enumerate(starts))
-            return mixed(first, second, config.simulated, seed=config.seed, start=step)
+            return of_kinds(len(self.pools), step)
 
         return batches_from
 
@@ -84,8 +94,12 @@ class TrainingData:
         asked = (config.upright, config.children)
         if asked not in self._known:
             body = training_body(config)
+            # How people in photographs stand and how tall they are is not known.
             self._known[asked] = [
-                frequencies(pool, body, upright=config.upright, children=config.children) for pool in self.pools
+                frequencies(pool, body, upright=config.upright, children=config.children)
+                if pool.keypoints is None
+                else None
+                for pool in self.pools
             ]
         return self._known[asked]
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody
+from metrichmsr.errors import InputError
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
 from metrichmsr.hmr.crop_evidence import CROP_SIZE
 from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
@@ -48,7 +49,13 @@ class LandmarkErrors:
     @classmethod
     @torch.no_grad()
     def of(cls, samples: Samples, body: AnnyBody) -> LandmarkErrors:
-        """Errors of rendered samples."""
+        """Errors of rendered samples.
+
+        Raises:
+            InputError: they are photographs, of which the truth is not known.
+        """
+        if samples.keypoints is not None:
+            raise InputError("errors of landmarks are learned from rendered samples, not from photographs")
         parameters, seen = BodyParameters(body, SIZES["anny"]), SeenLandmarks.load(body)
         parts = []
         for index in torch.arange(len(samples)).split(_AT_ONCE):

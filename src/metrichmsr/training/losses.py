@@ -35,6 +35,9 @@ class LossWeights:
     position: float = 2.0
     likelihood: float = 0.1
     balance: float = 0.02
+    pose_prior: float = 0.2
+    """Of photographs with labelled keypoints, as the next."""
+    shape_prior: float = 0.2
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import roma
@@ -31,6 +31,10 @@ from metrichmsr.hmr.image_encoders import CropEvidence
 from metrichmsr.training.losses import Truth
 
 _PICTURES = {"features", "mask"}
+_OPTIONAL = {*_PICTURES, "keypoints"}
+
+Kind = Literal["rendered", "simulated", "photos"]
+"""Rendered pictures, landmarks without pictures, photographs with labelled keypoints."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class Samples:
     """Rotation vectors of the driven bones; the root's takes body frame to camera frame."""
     shape: Float[Tensor, "N S"]
     translation_m: Float[Tensor, "N 3"]
+    keypoints: Float[Tensor, "N 17 3"] | None = None
+    """COCO-17 as people labelled them in photographs: place in the crop as of landmarks (half crops, 0 its middle), and
+    1 where labelled, 0 where not. Pose, shape and translation are not known then, and NaN."""
 
     def __len__(self) -> int:
         return len(self.shape)
@@ -135,24 +142,25 @@ def read_samples(paths: Iterable[Path], *, pictures: bool = True) -> Samples:
                 tensors: dict[str, Any] = {name: file.get_tensor(name) for name in names}
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: damaged shard of training samples ({error})") from error
-        missing = {f.name for f in fields(Samples)} - set(tensors) - _PICTURES
+        missing = {f.name for f in fields(Samples)} - set(tensors) - _OPTIONAL
         if missing or any(len(tensor) != count for tensor in tensors.values()):
             raise InputError(f"{path}: not a shard of training samples, or one that ended early")
-        parts.append(Samples(features=tensors.pop("features", None), mask=tensors.pop("mask", None), **tensors))
+        parts.append(Samples(**{"features": None, "mask": None, **tensors}))
     if not parts:
         raise InputError("no shards of training samples")
     return Samples.concatenate(parts)
 
 
-def has_pictures(path: Path) -> bool:
-    """Whether a shard's samples were rendered.
+def kind_of(path: Path) -> Kind:
+    """What a shard's samples are.
 
     Raises:
         InputError: it is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return "features" in file.keys()  # noqa: SIM118 - not a dict
+            names = set(file.keys())
+            return "photos" if "keypoints" in names else "rendered" if "features" in names else "simulated"
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: damaged shard of training samples ({error})") from error
 

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from metrichmsr.hmr.network import MetricHMR, build
 from metrichmsr.training.augment import spoil, wrong_intrinsics
 from metrichmsr.training.config import TrainConfig
 from metrichmsr.training.losses import LossTerms, all_terms
+from metrichmsr.training.photo_losses import PhotoLosses, PhotoTerms
 from metrichmsr.training.samples import Samples
 from metrichmsr.training.validation import Validation, validate
 
@@ -105,6 +107,10 @@ class Trainer:
     def _bare(self) -> MetricHMR:
         return self.accelerator.unwrap_model(self.network)
 
+    @cached_property
+    def _of_photos(self) -> PhotoLosses:
+        return PhotoLosses.load(self.parameters, crop_size=self._bare().crop_size).to(self.accelerator.device)
+
     def run(
         self,
         *,
@@ -147,7 +153,7 @@ class Trainer:
             report(_line(self.progress.step, config.steps, means, figures))
         return figures
 
-    def _step(self, samples: Samples) -> LossTerms:
+    def _step(self, samples: Samples) -> LossTerms | PhotoTerms:
         config, step = self.config, self.progress.step
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + 2 * step + 1)
         # Dropout draws from the global state: the step's own, so that resuming changes nothing.
@@ -156,7 +162,6 @@ class Trainer:
             group["lr"] = learning_rate(config, step)
         samples = spoil(samples, config, generator)
         K_seen = wrong_intrinsics(samples.K_crop, config.k_noise, generator)
-        truth = samples.truth(self.parameters)
         self.network.train()
         output = self.network(samples.evidence(config.network.ray_size, K_seen=K_seen))
         # Only the rays are wrong: how large a person is in the crop's metres must not hang on them too finely.
@@ -164,7 +169,11 @@ class Trainer:
         if not bool(torch.isfinite(output.heads.rotations).all() & torch.isfinite(output.heads.log_extent).all()):
             raise self._diverged("the network's answer")
         bodies = bare.place(output.heads, samples.K_crop, self.parameters)
-        terms = all_terms(output, bodies, truth, crop_size=bare.crop_size, age=bare.heads.sizes.age)
+        if samples.keypoints is not None:
+            terms = self._of_photos(output, bodies, samples)
+        else:
+            truth = samples.truth(self.parameters)
+            terms = all_terms(output, bodies, truth, crop_size=bare.crop_size, age=bare.heads.sizes.age)
         loss = terms.total(config.losses)
         if not bool(torch.isfinite(loss)):
             bad = [name for name, value in terms.numbers().items() if not math.isfinite(value)]
