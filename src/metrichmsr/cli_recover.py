@@ -49,7 +49,8 @@ class OutputOptions:
     out: Path = Path("out")
     """Folder for the results; each image gets a folder of its own in it, OUT/<image name>/."""
     save: str = ",".join(FORMATS)
-    """What to write beside result.json, by commas: ply (a mesh each), glb (the scene), overlay (a picture); or none."""
+    """What to write beside result.json, by commas: ply (a mesh each), glb (the scene), overlay (a picture), depth (its
+    maps), points (the scene as scene.ply); or none."""
     table: Literal["csv", "parquet"] = "csv"
     """Format of the table of all people that more than one image leaves in OUT."""
     skip_existing: bool = False

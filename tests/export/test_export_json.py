@@ -95,7 +95,12 @@ def test_scene_where_depth_ran(make_recovery):
         "depth": "depth.npz",
         "source": "moge",
         "refined": True,
-        "ground_plane": {"normal": [0.0, -1.0, 0.0], "offset_m": 1.5},
+        "ground_plane": {"normal": [0.0, -1.0, 0.0], "offset_m": 1.5, "offset_std_m": None},
+        "refinement": "none",
+        "residuals": None,
+        "world_from_camera": None,
+        "up_source": None,
+        "foot_clearance_m": {},
     }
 
 

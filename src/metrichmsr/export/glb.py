@@ -1,9 +1,10 @@
-"""``scene.glb``: everybody of a picture, with the camera, for Blender, game engines and web viewers.
+"""``scene.glb``: everybody of a picture and the surroundings, with the camera, for Blender, engines and web viewers.
 
 Convention:
-    glTF's axes: x right, **y up**, z towards the viewer; metres. They are the camera frame (x right, y down,
-    z forward) turned by 180° about x, so the camera stands at the origin and looks along −z, as glTF's cameras do. As
-    long as no ground was found, "up" is the camera's up, not gravity's.
+    glTF's axes: x right, **y up**, z towards the viewer; metres. Where the scene tells which way is up, all hangs from
+    one node ``upright`` that turns it so: y against gravity, the ground at y = 0, the origin below the camera. Below
+    that node, and everywhere where nothing is known of gravity, axes are the camera frame (x right, y down, z forward)
+    turned by 180° about x: the camera stands at the origin and looks along −z, as glTF's cameras do.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.export.gltf import GltfBuilder
 from metrichmsr.export.normals import vertex_normals
 from metrichmsr.export.palette import person_color
-from metrichmsr.structures import Camera, Person, Recovery
+from metrichmsr.structures import Camera, Person, Recovery, Scene
 
 GLTF_FROM_CAMERA = np.diag([1.0, -1.0, -1.0])
 """Rotation from the camera frame (y down, z forward) to glTF's axes (y up, z backwards)."""
+_TEXTURE_PX, _JPEG_QUALITY = 2048, 90
 
 
 def write_glb(recovery: Recovery, path: Path) -> None:
@@ -31,16 +34,28 @@ def write_glb(recovery: Recovery, path: Path) -> None:
 
 
 def scene_glb(recovery: Recovery) -> bytes:
-    """The people of a picture and its camera as binary glTF.
+    """The people of a picture, its surroundings and its camera as binary glTF.
 
-    The scene has one node ``person_<id>`` each, standing at the pelvis, and a node ``camera``. Height, distance
-    (metres) and score of each person travel in its node's ``extras``, K in the camera's.
+    The scene has one node ``person_<id>`` each, standing at the pelvis, a node ``surroundings`` with the photo as its
+    texture where there is depth, and a node ``camera``. Height, distance (metres) and score of each person travel in
+    its node's ``extras``, K in the camera's.
     """
     from metrichmsr import __version__
 
-    builder = GltfBuilder(generator=f"metrichmsr {__version__}", extras={"unit": "metre", "up": "+y of the camera"})
+    scene = recovery.scene
+    known_up = scene is not None and scene.world_from_camera is not None
+    up = "+y against gravity" if known_up else "+y of the camera"
+    builder = GltfBuilder(generator=f"metrichmsr {__version__}", extras={"unit": "metre", "up": up})
     nodes = [_add_person(builder, person) for person in recovery.people]
+    if scene is not None:
+        nodes += _add_surroundings(builder, recovery, scene)
     nodes.append(_add_camera(builder, recovery.camera))
+    if scene is not None and scene.world_from_camera is not None:
+        turn = np.eye(4)
+        turn[:3, :3] = GLTF_FROM_CAMERA
+        matrix = np.asarray(scene.world_from_camera, dtype=np.float64) @ turn
+        # Column by column, as glTF wants matrices.
+        nodes = [builder.add("nodes", {"name": "upright", "matrix": matrix.T.ravel().tolist(), "children": nodes})]
     builder.document["scene"] = builder.add("scenes", {"name": recovery.image_path.name, "nodes": nodes})
     return builder.to_glb()
 
@@ -86,6 +101,46 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
             "extras": {key: round(float(value), 6) for key, value in extras.items() if math.isfinite(value)},
         },
     )
+
+
+def _add_surroundings(builder: GltfBuilder, recovery: Recovery, scene: Scene) -> list[int]:
+    """The depth map as a textured mesh without the people, who are there as bodies; nothing where nothing is known."""
+    from metrichmsr.scene.surface import people_pixels, scene_mesh
+
+    exclude = people_pixels(recovery.people, scene.depth_m, scene.anchor_m)
+    surface = scene_mesh(scene.depth_m, recovery.camera, confidence=scene.confidence, exclude=exclude)
+    if not len(surface.faces):
+        return []
+    texture = builder.add("textures", {"source": builder.image(_jpeg(recovery.image), mime_type="image/jpeg")})
+    material = builder.add(
+        "materials",
+        {
+            "name": "photo",
+            # The photo holds its light already.
+            "extensions": {"KHR_materials_unlit": {}},
+            "pbrMetallicRoughness": {
+                "baseColorTexture": {"index": texture},
+                "metallicFactor": 0.0,
+                "roughnessFactor": 1.0,
+            },
+        },
+    )
+    builder.document["extensionsUsed"] = ["KHR_materials_unlit"]
+    attributes = {
+        "POSITION": (surface.vertices_m @ GLTF_FROM_CAMERA.T).astype(np.float32),
+        "TEXCOORD_0": surface.uv.astype(np.float32),
+    }
+    mesh = builder.mesh("surroundings", attributes, surface.faces, material=material)
+    extras = {"depth_source": scene.source, "refinement": scene.refinement}
+    return [builder.add("nodes", {"name": "surroundings", "mesh": mesh, "extras": extras})]
+
+
+def _jpeg(image: np.ndarray) -> bytes:
+    scale = min(1.0, _TEXTURE_PX / max(image.shape[:2]))
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)[1].tobytes()
 
 
 def _add_camera(builder: GltfBuilder, camera: Camera) -> int:

@@ -1,4 +1,4 @@
-"""``overlay.png``: the meshes over the photo, beside them front, side and top view on a metre grid."""
+"""``overlay.png``: the meshes over the photo; front, side and top view on a metre grid, with the surroundings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from metrichmsr.export.overlay_meshes import blend_meshes, clay_color, join_people
 from metrichmsr.export.overlay_text import Box, Labels, draw_line, font, text_size, wrap
-from metrichmsr.export.overlay_views import BACKGROUND, FRONT, SIDE, TOP, draw_view
+from metrichmsr.export.overlay_views import BACKGROUND, FRONT, SIDE, TOP, Dots, draw_view
 from metrichmsr.export.palette import person_color
 from metrichmsr.geometry import scale_intrinsics
 from metrichmsr.structures import Person, Recovery
@@ -28,6 +28,9 @@ _NARROWEST_PX = 480
 _OPACITY = 0.85
 _GAP = 6
 
+# Points of the surroundings in the side and the top view.
+_DOTS = 60_000
+
 # More people than this get smaller labels.
 _CROWD = 10
 
@@ -42,6 +45,7 @@ def draw_overlay(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:
     height, width = photo.shape[:2]
     views: list[tuple[Image.Image, tuple[int, int]]] = []
     if recovery.people:
+        dots = _surroundings(recovery)
         if height >= _COLUMN_FROM_PX:
             across = round(min(max(0.42 * width, 460), 640))
             places = [
@@ -51,7 +55,7 @@ def draw_overlay(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:
             across = round((width - 2 * _GAP) / 3)
             places = [(round(i * (width + _GAP) / 3), height + _GAP, across, round(0.95 * across)) for i in range(3)]
         for view, (x, y, w, h) in zip((FRONT, SIDE, TOP), places, strict=True):
-            views.append((draw_view(view, recovery.people, recovery.camera, w, h), (x, y)))
+            views.append((draw_view(view, recovery.people, recovery.camera, w, h, dots=dots), (x, y)))
     right = max([width, _NARROWEST_PX] + [x + panel.width for panel, (x, _) in views])
     bottom = max([height] + [y + panel.height for panel, (_, y) in views])
     face = font(14)
@@ -65,6 +69,25 @@ def draw_overlay(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:
     for i, line in enumerate(lines):
         draw_line(draw, (8, bottom + 6 + i * line_height), line, face, "#303236")
     return np.asarray(sheet)
+
+
+def _surroundings(recovery: Recovery) -> Dots | None:
+    """The scene without its people, as points."""
+    scene = recovery.scene
+    if scene is None:
+        return None
+    from metrichmsr.scene.surface import people_pixels, scene_points
+
+    exclude = people_pixels(recovery.people, scene.depth_m, scene.anchor_m)
+    cloud = scene_points(
+        recovery.image,
+        scene.depth_m,
+        recovery.camera,
+        confidence=scene.confidence,
+        exclude=exclude,
+        max_points=_DOTS,
+    )
+    return Dots(cloud.points_m, cloud.colors)
 
 
 def _draw_photo(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:
@@ -120,4 +143,8 @@ def _caption(recovery: Recovery) -> str:
         ),
         "camera frame (gravity unknown), metres",
     ]
+    scene = recovery.scene
+    if scene is not None:
+        ground = "" if scene.ground_offset_m is None else f", camera {scene.ground_offset_m:.1f} m above the ground"
+        parts[2] = f"camera frame, metres; depth by {scene.source}{ground}"
     return "  |  ".join(parts if count else parts[:2])

@@ -1,4 +1,4 @@
-"""Front, side and top view of the people on a metre grid, in the camera frame.
+"""Front, side and top view of the people on a metre grid, in the camera frame, with what is around them as dots.
 
 Parallel projections, drawn with a pinhole camera that stands so far away that the difference is less than a pixel.
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
 from metrichmsr.export.overlay_meshes import blend_meshes, clay_color, join_people
@@ -37,6 +37,11 @@ _FAR_AWAY = 2000.0
 # The side view shows the camera where nobody is farther away; else the people would be drawn too small.
 _SIDE_WITH_CAMERA_M = 8.0
 
+# The side view shows what is so near the people sideways, the top view what is no higher above their heads: walls and
+# ceiling would hide all else. Dots are that much paler than the photo.
+_ASIDE_M, _ABOVE_M = 0.6, 0.1
+_PALE = 0.45
+
 
 class View(NamedTuple):
     """A direction to look in."""
@@ -55,6 +60,13 @@ SIDE = View("side", "z forward, y down (m)", ((0, 0, 1), (0, 1, 0), (-1, 0, 0)),
 TOP = View("top", "x right, z forward (m)", ((1, 0, 0), (0, 0, -1), (0, 1, 0)), (0, 0, -1))
 
 
+class Dots(NamedTuple):
+    """The surroundings as coloured points, camera frame."""
+
+    points_m: Float[np.ndarray, "N 3"]
+    colors: UInt8[np.ndarray, "N 3"]
+
+
 class _Plot(NamedTuple):
     """Where view coordinates (right, down; metres) lie in the plot (pixels)."""
 
@@ -68,10 +80,12 @@ class _Plot(NamedTuple):
         return [(x + self.width / 2, y + self.height / 2) for x, y in offset.tolist()]
 
 
-def draw_view(view: View, people: Sequence[Person], camera: Camera, width: int, height: int) -> Image.Image:
-    """One view as a picture of the given size: title, grid with ticks, camera, people with their ids.
+def draw_view(
+    view: View, people: Sequence[Person], camera: Camera, width: int, height: int, *, dots: Dots | None = None
+) -> Image.Image:
+    """One view as a picture of the given size: title, grid with ticks, camera, surroundings, people with their ids.
 
-    People whose vertices are not all finite are left out.
+    People whose vertices are not all finite are left out. ``dots`` are drawn in the side and the top view.
     """
     axes = np.array(view.axes, dtype=np.float64)
     people = [person for person in people if np.isfinite(person.vertices_m).all()]
@@ -84,6 +98,8 @@ def draw_view(view: View, people: Sequence[Person], camera: Camera, width: int, 
     ticks = _draw_grid(draw, plot)
     if people:
         canvas = np.array(inner)
+        if dots is not None and view is not FRONT:
+            _draw_dots(canvas, dots, people, axes, plot, view)
         _blend_people(canvas, people, axes, plot, view)
         inner = Image.fromarray(canvas)
         _draw_ids(ImageDraw.Draw(inner), plot, people, ranges)
@@ -116,6 +132,23 @@ def _blend_people(canvas: np.ndarray, people: Sequence[Person], axes: np.ndarray
     K = intrinsics(focal, focal, plot.width / 2, plot.height / 2)
     colors = np.stack([clay_color(person.id) for person in people])
     blend_meshes(canvas, dataclasses.replace(mesh, vertices=vertices - stand), colors, K, up=view.up)
+
+
+def _draw_dots(
+    canvas: np.ndarray, dots: Dots, people: Sequence[Person], axes: np.ndarray, plot: _Plot, view: View
+) -> None:
+    """Points of the surroundings, the nearest to the viewer on top."""
+    vertices = np.concatenate([person.vertices_m for person in people])
+    low, high = vertices.min(0), vertices.max(0)
+    x, y = dots.points_m[:, 0], dots.points_m[:, 1]
+    shown = y > low[1] - _ABOVE_M if view is TOP else (x > low[0] - _ASIDE_M) & (x < high[0] + _ASIDE_M)
+    seen = dots.points_m[shown] @ axes.T
+    at = (seen[:, :2] - plot.center_m) * plot.pixels_per_m + (plot.width / 2, plot.height / 2)
+    order = np.argsort(-seen[:, 2], kind="stable")
+    column, row = np.floor(at[order]).astype(int).T
+    inside = (column >= 0) & (column < plot.width) & (row >= 0) & (row < plot.height)
+    pale = _PALE * np.array(BACKGROUND) + (1 - _PALE) * dots.colors[shown][order][inside]
+    canvas[row[inside], column[inside]] = pale.astype(np.uint8)
 
 
 def _draw_grid(draw: ImageDraw.ImageDraw, plot: _Plot) -> tuple[list[tuple[float, float]], ...]:

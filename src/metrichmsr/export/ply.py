@@ -1,4 +1,4 @@
-"""PLY meshes in the camera frame."""
+"""PLY meshes and point clouds in the camera frame."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.export.normals import vertex_normals
-from metrichmsr.structures import Person
+from metrichmsr.export.palette import person_color
+from metrichmsr.structures import Person, Recovery
 
 
 def write_person_ply(person: Person, path: Path) -> None:
@@ -61,3 +62,50 @@ def write_ply(
         file.write(("\n".join(header) + "\n").encode("ascii", errors="replace"))
         file.write(corners.tobytes())
         file.write(triangles.tobytes())
+
+
+def write_scene_ply(recovery: Recovery, path: Path) -> None:
+    """Write the surroundings as coloured points with the people's vertices among them, each person in a colour.
+
+    Camera frame (x right, y down, z forward), metres, as the header says.
+    """
+    from metrichmsr.scene.surface import people_pixels, scene_points
+
+    scene = recovery.scene
+    points, colors = [np.zeros((0, 3), np.float32)], [np.zeros((0, 3), np.uint8)]
+    if scene is not None:
+        exclude = people_pixels(recovery.people, scene.depth_m, scene.anchor_m)
+        cloud = scene_points(
+            recovery.image, scene.depth_m, recovery.camera, confidence=scene.confidence, exclude=exclude
+        )
+        points.append(cloud.points_m)
+        colors.append(cloud.colors)
+    for person in recovery.people:
+        points.append(np.asarray(person.vertices_m, np.float32))
+        colors.append(np.tile(np.array(person_color(person.id), np.uint8), (len(person.vertices_m), 1)))
+    comments = ("written by metrichmsr", "frame: camera, x right, y down, z forward", "unit: metre")
+    write_points(path, np.concatenate(points), np.concatenate(colors), comments=comments)
+
+
+def write_points(
+    path: Path,
+    points: Float[np.ndarray, "N 3"],
+    colors: UInt8[np.ndarray, "N 3"],
+    *,
+    comments: Iterable[str] = (),
+) -> None:
+    """Write coloured points as binary little-endian PLY, atomically; float32."""
+    rows = np.empty(len(points), dtype=[("place", "<f4", 3), ("color", "u1", 3)])
+    rows["place"], rows["color"] = points, colors
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        *(f"comment {' '.join(line.split())}" for line in comments),
+        f"element vertex {len(rows)}",
+        *(f"property float {name}" for name in ("x", "y", "z")),
+        *(f"property uchar {name}" for name in ("red", "green", "blue")),
+        "end_header",
+    ]
+    with atomic_file(path) as temporary, temporary.open("xb") as file:
+        file.write(("\n".join(header) + "\n").encode("ascii", errors="replace"))
+        file.write(rows.tobytes())

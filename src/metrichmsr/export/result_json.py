@@ -16,13 +16,15 @@ from metrichmsr.export.schema import (
     ADDED_KEYS,
     SCHEMA,
     CameraEntry,
+    GroundPlaneEntry,
     ImageEntry,
     Number,
     PersonEntry,
+    ResidualsEntry,
     ResultDocument,
     SceneEntry,
 )
-from metrichmsr.structures import COCO17, Camera, Person, Recovery, Scene
+from metrichmsr.structures import COCO17, AnchorResiduals, Camera, Person, Recovery, Scene
 
 # Micrometres, microradians and millionths of a pixel: finer than anything measured here, and short in the file.
 _DECIMALS = 6
@@ -130,12 +132,38 @@ def _person_entry(person: Person, mesh: str | None) -> PersonEntry:
 
 
 def _scene_entry(scene: Scene, depth: str | None) -> SceneEntry:
-    ground = None
+    ground: GroundPlaneEntry | None = None
     if scene.ground_normal is not None and scene.ground_offset_m is not None:
-        ground = {"normal": _numbers(scene.ground_normal), "offset_m": _number(scene.ground_offset_m)}
-    return cast(
-        "SceneEntry", {"depth": depth, "source": scene.source, "refined": scene.refined, "ground_plane": ground}
-    )
+        ground = {
+            "normal": _numbers(scene.ground_normal),
+            "offset_m": _number(scene.ground_offset_m),
+            "offset_std_m": None if scene.ground_std_m is None else _number(scene.ground_std_m),
+        }
+    world = scene.world_from_camera
+    return {
+        "depth": depth,
+        "source": scene.source,
+        "refined": scene.refined,
+        "ground_plane": ground,
+        "refinement": scene.refinement,
+        "residuals": None if scene.residuals is None else _residuals_entry(scene.residuals),
+        "world_from_camera": None if world is None else np.round(world, 9).tolist(),
+        "up_source": scene.up_source,
+        "foot_clearance_m": {str(id_): _number(height) for id_, height in scene.foot_clearance_m.items()},
+    }
+
+
+def _residuals_entry(residuals: AnchorResiduals) -> ResidualsEntry:
+    return {
+        "initial": _number(residuals.initial),
+        "closed_form": _number(residuals.closed_form),
+        "refined": _number(residuals.refined),
+        # A source without metres may count in thousands, or in thousandths.
+        "scale": _number(residuals.scale, decimals=12),
+        "shift_m": _number(residuals.shift_m),
+        "pixels": int(residuals.pixels),
+        "by_person": {str(id_): _number(value) for id_, value in residuals.by_person.items()},
+    }
 
 
 def _number(value: float | np.floating, *, decimals: int = _DECIMALS) -> Number:
@@ -182,6 +210,8 @@ def _check_document(document: Any) -> None:
         raise ValueError("camera.K is not a 3×3 matrix")
     if document["scene"] is not None:
         _require(document["scene"], SceneEntry, "scene")
+        if document["scene"]["ground_plane"] is not None:
+            _require(document["scene"]["ground_plane"], GroundPlaneEntry, "scene.ground_plane")
     if not isinstance(document["people"], list):
         raise ValueError("people is not a list")
     for index, person in enumerate(document["people"]):

@@ -82,6 +82,26 @@ class GroundPlaneEntry(TypedDict):
     """Unit normal in the camera frame, pointing up."""
     offset_m: Number
     """Height of the camera above it."""
+    offset_std_m: Number
+    """One sigma of that height."""
+
+
+class ResidualsEntry(TypedDict):
+    """How far depth and people are apart: medians of |depth − body| / body over the pixels that show both."""
+
+    initial: Number
+    """Before anything was done; null where the source claims no metres."""
+    closed_form: Number
+    """After one scale and one shift."""
+    refined: Number
+    """In the result."""
+    scale: Number
+    shift_m: Number
+    """The closed form: depth = scale · initial + shift_m."""
+    pixels: int
+    """Pixels that show both."""
+    by_person: dict[str, Number]
+    """After the closed form, by id."""
 
 
 class SceneEntry(TypedDict):
@@ -90,8 +110,21 @@ class SceneEntry(TypedDict):
     depth: str | None
     """File name of the depth maps, beside this file; null where none was saved."""
     source: str
+    """Which depth source."""
     refined: bool
+    """Whether people corrected it."""
     ground_plane: GroundPlaneEntry | None
+    refinement: str
+    """``network``, ``closed form`` or ``none``."""
+    residuals: ResidualsEntry | None
+    """Null without people in the depth."""
+    world_from_camera: list[list[float]] | None
+    """4×4: camera frame to the world (y against gravity, ground at y = 0, origin below the camera); null where nothing
+    tells which way is up."""
+    up_source: str | None
+    """What told: ``ground`` or ``people``."""
+    foot_clearance_m: dict[str, Number]
+    """Height of each person's lowest point above the ground, by id: floating above 0, sunk below."""
 
 
 class ResultDocument(TypedDict):
@@ -108,5 +141,10 @@ class ResultDocument(TypedDict):
     versions: dict[str, str]
 
 
-ADDED_KEYS = frozenset({"frame", "distortion", "joints_3d_m", "reprojection_px"})
+ADDED_KEYS = frozenset(
+    {
+        *("frame", "distortion", "joints_3d_m", "reprojection_px", "offset_std_m"),
+        *("refinement", "residuals", "world_from_camera", "up_source", "foot_clearance_m"),
+    }
+)
 """Keys younger than the schema: files written without them are valid."""

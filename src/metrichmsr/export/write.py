@@ -12,7 +12,7 @@ from metrichmsr.export.atomic import atomic_folder
 from metrichmsr.export.schema import ResultDocument
 from metrichmsr.structures import Recovery
 
-Format = Literal["ply", "glb", "overlay"]
+Format = Literal["ply", "glb", "overlay", "depth", "points"]
 """What can be saved beside ``result.json``, which always is."""
 
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -21,6 +21,7 @@ _OURS = (
     "result.json",
     "person_*.ply",
     "scene.glb",
+    "scene.ply",
     "overlay.png",
     "depth.npz",
     "depth.png",
@@ -51,7 +52,8 @@ def write_recovery(
         out_dir: Existing folder.
         stem: Name of the result's folder, unique in ``out_dir``.
         formats: ``ply``: ``person_<id>.ply`` each, camera frame, metres. ``glb``: ``scene.glb``, y up, metres.
-            ``overlay``: ``overlay.png``, the meshes over the photo with side and top view.
+            ``overlay``: ``overlay.png``, the meshes over the photo with side and top view. Where there is a scene:
+            ``depth``: ``depth.npz``, ``depth.png`` and ``depth_preview.png``; ``points``: ``scene.ply``, camera frame.
         frame: Number of the frame where the image came out of a video.
 
     Raises:
@@ -77,7 +79,9 @@ def write_result_folder(
     meshes = {person.id: f"person_{person.id}.ply" for person in recovery.people} if "ply" in formats else {}
     if len(meshes) not in (0, len(recovery.people)):
         raise ValueError(f"ids of people repeat: {[person.id for person in recovery.people]}")
-    document = result_document(recovery, frame=frame, meshes=meshes)
+    scene = recovery.scene
+    depth = "depth.npz" if scene is not None and "depth" in formats else None
+    document = result_document(recovery, frame=frame, meshes=meshes, depth=depth)
     with atomic_folder(folder, is_ours=_is_ours) as partial:
         if "ply" in formats:
             from metrichmsr.export.ply import write_person_ply
@@ -88,6 +92,14 @@ def write_result_folder(
             from metrichmsr.export.glb import write_glb
 
             write_glb(recovery, partial / "scene.glb")
+        if scene is not None and "depth" in formats:
+            from metrichmsr.export.depth_files import write_depth
+
+            write_depth(scene, partial)
+        if scene is not None and "points" in formats:
+            from metrichmsr.export.ply import write_scene_ply
+
+            write_scene_ply(recovery, partial / "scene.ply")
         if "overlay" in formats:
             _write_overlay(recovery, partial / "overlay.png")
         document["timings_ms"]["export"] = round(1000 * (time.perf_counter() - start), 3)

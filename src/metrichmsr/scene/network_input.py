@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from metrichmsr.geometry import ray_map, scale_intrinsics
 from metrichmsr.scene.depth.protocol import SceneAnchors
@@ -25,6 +26,9 @@ CANONICAL_FOCAL_PX = 200.0
 """Depth is regressed as if every picture had been taken with this focal length, in pixels of the small picture: a thing
 that covers so many pixels is as far away as the focal length is long (Yin et al., *Metric3D*, 2023)."""
 MAX_RELATIVE_STD = 0.5
+MARGIN = 16
+"""Pixels of mirrored picture around it when depth is estimated: at a border convolutions see their own zeros, and draw
+a frame there."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,21 @@ class SceneInput:
         """x/z and y/z of the viewing rays through the centres of cells of ``stride`` pixels."""
         height, width = self.image.shape[-2] // stride, self.image.shape[-1] // stride
         return ray_map(scale_intrinsics(self.K, 1 / stride, 1 / stride), height=height, width=width)[:, :2]
+
+
+def with_margin(scene: SceneInput) -> SceneInput:
+    """The same pictures with :data:`MARGIN` mirrored pixels on every side, nobody in them; rays go on outwards."""
+    K = scene.K.clone()
+    K[:, :2, 2] += MARGIN
+    around = (MARGIN,) * 4
+    people = (F.pad(values, around) for values in (scene.anchor_m, scene.anchor_mask, scene.anchor_std))
+    return SceneInput(F.pad(scene.image, around, mode="reflect"), K, *people)
+
+
+def without_margin(values: Float[Tensor, "B H W"], stride: int = 1) -> Float[Tensor, "B h w"]:
+    """What lies inside the margin, of a map with ``stride`` pixels per cell."""
+    rim = MARGIN // stride
+    return values[:, rim:-rim, rim:-rim]
 
 
 def network_size(height: int, width: int) -> tuple[int, int]:

@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 
 from metrichmsr.people.weight_files import WEIGHTS_DIR
 from metrichmsr.scene.depth.protocol import DepthEstimate, SceneAnchors
-from metrichmsr.scene.depth_network import DepthNetwork, load_depth_network
-from metrichmsr.scene.network_input import scene_input
+from metrichmsr.scene.depth_network import STRIDE, DepthNetwork, load_depth_network
+from metrichmsr.scene.network_input import scene_input, with_margin, without_margin
 from metrichmsr.structures import Camera
 
 WEIGHTS = WEIGHTS_DIR / "depth_small.safetensors"
@@ -57,10 +57,11 @@ class EmbeddedDepth:
         """
         del path
         device = next(self._network.parameters()).device
-        output = self._network(scene_input(image, camera, anchors, device=device))
+        output = self._network(with_margin(scene_input(image, camera, anchors, device=device)))
         height, width = image.shape[:2]
 
         def enlarged(values: torch.Tensor) -> np.ndarray:
+            values = without_margin(values, STRIDE)
             return cv2.resize(values[0].float().cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
 
         log_depth, log_sigma, far = map(enlarged, (output.log_depth, output.log_sigma, output.far_logit))
