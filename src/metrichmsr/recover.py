@@ -52,9 +52,9 @@ class RecoverOptions:
     """Horizontal field of view in degrees, if you know it."""
     intrinsics: Path | None = None
     """Intrinsics file: JSON {"K": …} or COLMAP cameras.txt."""
-    calibrate: Literal["panorama", "none", "anycalib", "geocalib", "moge"] = "panorama"
+    calibrate: Literal["panorama", "none", "anycalib", "geocalib", "moge", "mapanything"] = "panorama"
     """Who estimates the focal length where photo and options do not tell it: panorama = the network that comes along;
-    none = nobody, the longer side is assumed; anycalib, geocalib, moge = that model, where it is installed."""
+    none = nobody, the longer side is assumed; anycalib, geocalib, moge, mapanything = that model, if it is installed."""
 
     height: str | None = None
     """Known stature: metres (1.82), or a JSON file or text {"0": 1.82, …} by person id. Fixes the scale."""

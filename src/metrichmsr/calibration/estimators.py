@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from metrichmsr.calibration.assumed import assumed_camera
 from metrichmsr.calibration.centred import centred_camera
 from metrichmsr.errors import ModelFileError, UsageError
 
@@ -99,7 +100,8 @@ def load_estimator(
     """An estimator with its weights; the last one is kept.
 
     Args:
-        name: ``anycalib``, ``geocalib`` or ``moge``; or ``panorama``, the one that comes along.
+        name: ``anycalib``, ``geocalib``, ``moge`` or ``mapanything`` (the paper's depth source tells K as well); or
+            ``panorama``, the one that comes along.
         weights: checkpoint file; by default the one in the package's own cache.
         device: torch device.
         allow_download: let the package fetch its weights where they are missing.
@@ -220,6 +222,22 @@ def _moge(weights: Path | None, device: str, allow_download: bool) -> _Run:
     return run
 
 
+def _mapanything(weights: Path | None, device: str, allow_download: bool) -> _Run:
+    from metrichmsr.scene.depth.mapanything import load_mapanything
+
+    source = load_mapanything(None if weights is None else str(weights), download=allow_download, device=device)
+
+    def run(image: Float[Tensor, "3 H W"]) -> tuple[float, None]:
+        rgb = (255 * image).round().byte().permute(1, 2, 0).cpu().numpy()
+        height, width = rgb.shape[:2]
+        K = source(rgb, assumed_camera(width, height)).K
+        if K is None:
+            raise ValueError("it found no intrinsics that a camera has")
+        return math.sqrt(K[0, 0] * K[1, 1]), None
+
+    return run
+
+
 def _first_cached(load: Callable[..., Any], repositories: Sequence[str]) -> Any | None:
     """The first model that huggingface_hub has in its cache."""
     for repository in repositories:
@@ -232,6 +250,7 @@ _LOADERS: dict[str, Callable[[Path | None, str, bool], _Run]] = {
     "anycalib": _anycalib,
     "geocalib": _geocalib,
     "moge": _moge,
+    "mapanything": _mapanything,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from metrichmsr.errors import UsageError
 
-EstimatorName = Literal["panorama", "none", "anycalib", "geocalib", "moge"]
+EstimatorName = Literal["panorama", "none", "anycalib", "geocalib", "moge", "mapanything"]
 """Who is asked where nothing is known: the network that comes along, nobody (the rule of the paper), or one that is
 installed."""
 
