@@ -54,7 +54,7 @@ class RecoverOptions:
     """Intrinsics file: JSON {"K": …} or COLMAP cameras.txt."""
     calibrate: Literal["panorama", "none", "anycalib", "geocalib", "moge", "mapanything"] = "panorama"
     """Who estimates the focal length where photo and options do not tell it: panorama = the network that comes along;
-    none = nobody, the longer side is assumed; anycalib, geocalib, moge, mapanything = that model, if it is installed."""
+    none = nobody, the longer side is assumed; anycalib, geocalib, moge, mapanything = that model, if installed."""
 
     height: str | None = None
     """Known stature: metres (1.82), or a JSON file or text {"0": 1.82, …} by person id. Fixes the scale."""

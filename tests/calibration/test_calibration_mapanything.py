@@ -19,6 +19,7 @@ def fake(monkeypatch):
     """MapAnything that answers depth 1 and a given K, and remembers what it was shown."""
 
     def install(K):
+        load_estimator.cache_clear()
         shown = []
 
         def run(image, camera, anchors):
