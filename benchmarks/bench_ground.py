@@ -43,6 +43,7 @@ _LEAN_DEG, _DISTANCE = 5.0, 0.05
 # Hardly anything is known of somebody of whom less is seen.
 _LEAST_SEEN = 0.1
 _HABIT_M = 1.5
+_MUCH_FLOOR = 0.05
 
 CASES = (
     ("true", "true"),
@@ -69,7 +70,7 @@ def read_cases(folder: Path, count: int) -> list[tuple[Shot, Camera, list[Person
     """Scenes with their cameras and true bodies."""
     body = AnnyBody.load()
     cases = []
-    for shot in read_shots(folder, fields=("image", "depth", "person")):
+    for shot in read_shots(folder, fields=("image", "depth", "person", "ground")):
         height, width = shot.depth_m.shape
         camera = Camera(K=shot.K.astype(np.float64), width=width, height=height, source="given")
         cases.append((shot, camera, true_people(shot, body)))
@@ -230,15 +231,24 @@ def main() -> None:
     cv2.setNumThreads(args.threads)
     cases = read_cases(args.scenes, args.count)
     seen = sum(len(people) for _, _, people in cases)
-    print(f"{describe_machine()}\n\n{len(cases)} scenes, {seen} people of whom at least a tenth is seen.\n")
-    print("| depth | people | found | up, °: median | 90 % | camera height, %: median | 90 % | within 1 σ | ms |")
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for depth, bodies in CASES:
-        print(row(f"{depth} | {bodies}", cases, list(answers(cases, depth, bodies))), flush=True)
+    print(f"{describe_machine()}\n\n{len(cases)} scenes, {seen} people of whom at least a tenth is seen.")
+    found = {f"{depth} | {bodies}": list(answers(cases, depth, bodies)) for depth, bodies in CASES}
     if args.recover:
-        print(row("embedded, refined | recovered", cases, list(recovered(cases))), flush=True)
+        found["embedded, refined | recovered"] = list(recovered(cases))
     habit = Answer(np.array([0.0, -1.0, 0.0]), _HABIT_M, np.nan, np.nan)
-    print(row(f"(a level camera at {_HABIT_M} m) | –", cases, [habit] * len(cases)))
+    found[f"(a level camera at {_HABIT_M} m) | –"] = [habit] * len(cases)
+    floor = np.array([(shot.ground & np.isfinite(shot.depth_m)).mean() >= _MUCH_FLOOR for shot, _, _ in cases])
+    for title, chosen in (
+        ("All scenes", np.ones(len(cases), dtype=bool)),
+        (f"Floor in {100 * _MUCH_FLOOR:.0f} % of the picture and more", floor),
+        ("Less floor or none", ~floor),
+    ):
+        print(f"\n{title}:\n")
+        print("| depth | people | found | up, °: median | 90 % | camera height, %: median | 90 % | within 1 σ | ms |")
+        print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+        rows = np.flatnonzero(chosen)
+        for label, given in found.items():
+            print(row(label, [cases[i] for i in rows], [given[i] for i in rows]), flush=True)
 
 
 if __name__ == "__main__":
