@@ -124,6 +124,16 @@ def test_nobody_leaves_the_depth_as_it_is_and_says_so(recoverer):
     assert any("not refined: nobody" in line for line in recovery.warnings)
 
 
+def test_relative_depth_without_people_is_no_depth_in_metres(recoverer, tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, depth=np.full((120, 160), 0.4, np.float32))
+    image = np.full((120, 160, 3), 127, np.uint8)
+    recovery = with_depth(recoverer, depth=f"file:{path}", depth_unit="relative")(image)
+    assert not np.isfinite(recovery.scene.depth_m).any()
+    assert (recovery.scene.initial_depth_m == np.float32(0.4)).all()
+    assert any("no metres" in line for line in recovery.warnings)
+
+
 def test_a_model_that_is_missing_is_told_before_any_work(photo, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises((UsageError, ModelFileError), match="mapanything"):

@@ -105,9 +105,10 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
 
 def _add_surroundings(builder: GltfBuilder, recovery: Recovery, scene: Scene) -> list[int]:
     """The depth map as a textured mesh without the people, who are there as bodies; nothing where nothing is known."""
-    from metrichmsr.scene.surface import people_pixels, scene_mesh
+    from metrichmsr.scene.outlines import surroundings_without
+    from metrichmsr.scene.surface import scene_mesh
 
-    exclude = people_pixels(recovery.people, scene.depth_m, scene.anchor_m)
+    exclude = surroundings_without(recovery)
     surface = scene_mesh(scene.depth_m, recovery.camera, confidence=scene.confidence, exclude=exclude)
     if not len(surface.faces):
         return []

@@ -76,9 +76,10 @@ def _surroundings(recovery: Recovery) -> Dots | None:
     scene = recovery.scene
     if scene is None:
         return None
-    from metrichmsr.scene.surface import people_pixels, scene_points
+    from metrichmsr.scene.outlines import surroundings_without
+    from metrichmsr.scene.surface import scene_points
 
-    exclude = people_pixels(recovery.people, scene.depth_m, scene.anchor_m)
+    exclude = surroundings_without(recovery)
     cloud = scene_points(
         recovery.image,
         scene.depth_m,

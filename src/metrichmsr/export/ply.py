@@ -69,12 +69,13 @@ def write_scene_ply(recovery: Recovery, path: Path) -> None:
 
     Camera frame (x right, y down, z forward), metres, as the header says.
     """
-    from metrichmsr.scene.surface import people_pixels, scene_points
+    from metrichmsr.scene.outlines import surroundings_without
+    from metrichmsr.scene.surface import scene_points
 
     scene = recovery.scene
     points, colors = [np.zeros((0, 3), np.float32)], [np.zeros((0, 3), np.uint8)]
     if scene is not None:
-        exclude = people_pixels(recovery.people, scene.depth_m, scene.anchor_m)
+        exclude = surroundings_without(recovery)
         cloud = scene_points(
             recovery.image, scene.depth_m, recovery.camera, confidence=scene.confidence, exclude=exclude
         )

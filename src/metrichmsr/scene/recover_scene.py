@@ -71,11 +71,11 @@ class SceneRecoverer:
             depth, how, residuals = refined.depth_m, refined.how, refined.residuals
             warnings += refined.warnings
         if not initial.metric and how == "none":
-            warnings.append(f"depth of {self.source.name} is relative: it has no metres without people")
+            warnings.append(f"depth of {self.source.name} is relative: without people it has no metres, and is unknown")
+            depth = np.full_like(depth, np.nan)
         with stage("ground"):
-            usable = depth if initial.metric or how != "none" else None
             mask = _anyone(people, anchors)
-            ground = find_ground(usable, camera, people, confidence=initial.confidence, person_mask=mask)
+            ground = find_ground(depth, camera, people, confidence=initial.confidence, person_mask=mask)
             clearance = {} if ground is None else foot_clearance(people, ground)
         return Scene(
             depth_m=depth.astype(np.float32),

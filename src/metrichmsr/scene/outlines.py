@@ -1,0 +1,73 @@
+"""What of a depth map is left out of the surroundings: the people, and the ramps around them.
+
+A network's depth does not jump at a person's outline: over tens of pixels it runs from the body back to the wall. Seen
+from another side that is a skirt of smeared photo, hung between them.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+from metrichmsr.scene.surface import people_pixels
+from metrichmsr.structures import Camera, Recovery, Scene
+
+_REACH = 0.045
+"""How far ramps reach from a person, over the picture's long side."""
+_STEP = 1.25
+"""Background that is nearer than this (ratio) to the body makes no ramp worth cutting."""
+_ON_GROUND_M = 0.2
+_LONG_SIDE = 640
+
+
+def surroundings_without(recovery: Recovery) -> Bool[np.ndarray, "H W"]:
+    """Pixels to leave out of mesh and points of a recovery's scene; its bodies stand there instead."""
+    scene = recovery.scene
+    assert scene is not None
+    people = people_pixels(recovery.people, scene.depth_m, scene.anchor_m)
+    return people | ramps(scene, people, recovery.camera)
+
+
+def ramps(scene: Scene, people: Bool[np.ndarray, "H W"], camera: Camera) -> Bool[np.ndarray, "H W"]:
+    """Pixels near people over which depth runs steeply from the body to what is behind; the ground is none.
+
+    Args:
+        scene: its depth, anchors and ground.
+        people: pixels of the people.
+        camera: the picture's camera.
+    """
+    if scene.anchor_m is None or not people.any():
+        return np.zeros_like(people)
+    height, width = people.shape
+    scale = min(1.0, _LONG_SIDE / max(height, width))
+    size = max(2, round(width * scale)), max(2, round(height * scale))
+
+    def small(values: np.ndarray) -> np.ndarray:
+        return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST)
+
+    depth = small(scene.depth_m.astype(np.float32))
+    known = np.isfinite(depth) & (depth > 0)
+    log = np.log(np.where(known, depth, 1.0)).astype(np.float32)
+    inside = small(people.astype(np.uint8)) > 0
+    reach = max(2, round(_REACH * max(size)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    body = small(scene.anchor_m.astype(np.float32))
+    nearby = cv2.dilate(np.where(np.isfinite(body), np.log(np.fmax(body, 1e-3)), -99).astype(np.float32), kernel)
+    behind = cv2.dilate(np.where(known & ~inside, log, -99).astype(np.float32), kernel)
+    step = behind - nearby
+    across, down = cv2.Sobel(log, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(log, cv2.CV_32F, 0, 1, scale=1 / 8)
+    steep = np.hypot(across, down) > step / (4 * reach)
+    ring = (cv2.dilate(inside.astype(np.uint8), kernel) > 0) & ~inside
+    ramp = ring & known & (nearby > -50) & (step > np.log(_STEP)) & steep & ~_on_ground(depth, scene, camera)
+    return cv2.resize(ramp.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _on_ground(depth: Float[np.ndarray, "h w"], scene: Scene, camera: Camera) -> Bool[np.ndarray, "h w"]:
+    if scene.ground_normal is None or scene.ground_offset_m is None:
+        return np.zeros(depth.shape, dtype=bool)
+    rows, columns = depth.shape
+    u, v = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
+    rays = np.stack([u * camera.width, v * camera.height, np.ones_like(u)], axis=-1) @ np.linalg.inv(camera.K).T
+    above = depth * (rays @ scene.ground_normal) + scene.ground_offset_m
+    return np.abs(np.nan_to_num(above, nan=99.0)) < _ON_GROUND_M
