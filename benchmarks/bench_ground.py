@@ -158,11 +158,12 @@ def aligned(
 def answers(cases: Sequence[tuple[Shot, Camera, list[Person]]], depth: str, bodies: str) -> Iterator[Answer]:
     """Grounds from depth and people of the named quality."""
     for number, (shot, camera, true) in enumerate(cases):
-        rng = np.random.default_rng([7, number])
-        people = [] if bodies == "nobody" else true if bodies == "true" else doubtful(true, rng)
+        # Each with a generator of its own: the same depth with people and without.
+        by_depth, by_people = (np.random.default_rng([7, number, part]) for part in range(2))
+        people = [] if bodies == "nobody" else true if bodies == "true" else doubtful(true, by_people)
         z = None if depth == "none" else shot.depth_m
         if depth == "degraded":
-            z = aligned(shot, camera, degraded(shot.depth_m, rng), people)
+            z = aligned(shot, camera, degraded(shot.depth_m, by_depth), people)
         start = time.perf_counter()
         ground = find_ground(z, camera, people, person_mask=shot.person_id != NOBODY)
         spent = 1e3 * (time.perf_counter() - start)
