@@ -64,7 +64,8 @@ def promote_scene(args: PromoteSceneArgs) -> int:
             "recovered people to a field of scale and shift."
         )
     pools = {folder.name: read_scene_samples([folder]) for folder in args.validation}
-    credit = [] if args.assets is None else list(AssetFolder.find(args.assets).credits())
+    assets = None if args.assets is None else AssetFolder.find(args.assets)
+    credit = [] if assets is None else list(assets.credits())
     if args.frames is not None:
         credit += frame_credits(args.frames)
     verdict = take_its_place(
