@@ -34,8 +34,6 @@ _LEAST_SHARE, _LEAST_CELLS = 0.03, 40
 _LEAST_SHARE_ALONE, _STEEP = 0.05, math.radians(30.0)
 # People alone tell the ground where they tell which way is up.
 _MOST_UP_STD_DEG = 15.0
-# Errors of the depth's scale move the whole ground, which its own spread does not show.
-_SCALE_STD = 0.02
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,7 @@ def find_ground(
     *,
     confidence: Float[np.ndarray, "H W"] | None = None,
     person_mask: Bool[np.ndarray, "H W"] | None = None,
+    scale_std: float = 0.02,
     seed: int = _SEED,
 ) -> Ground | None:
     """The ground plane from depth, feet and bodies; None where neither shows it.
@@ -73,6 +72,8 @@ def find_ground(
         people: recovered bodies, camera frame.
         confidence: of the depth, in [0, 1].
         person_mask: pixels that show people; the people's own masks if left out.
+        scale_std: relative sigma of the depth's scale: it moves the whole ground, which the spread of depth around it
+            does not show. Goes into ``offset_std_m`` and nowhere else.
         seed: of the random proposals: the same input and seed give the same ground.
 
     Raises:
@@ -127,7 +128,7 @@ def _polished(plane: Float[np.ndarray, "4"], cells: DepthCells, bodies: BodyEvid
     if not len(_possible(found)):
         return None
     up_std_deg = math.degrees(math.sqrt(0.5 * float(np.trace(covariance[:2, :2]))))
-    offset_std = math.hypot(math.sqrt(float(covariance[2, 2])), _SCALE_STD * offset)
+    offset_std = math.hypot(math.sqrt(float(covariance[2, 2])), scale_std * offset)
     if not len(cells):
         sure = up_std_deg <= _MOST_UP_STD_DEG
         return Ground(normal, offset, offset_std, up_std_deg, 0.0, "people") if sure else None

@@ -16,6 +16,12 @@ from metrichmsr.structures import Camera, Person, Scene
 if TYPE_CHECKING:
     from metrichmsr.scene.refine import DepthRefiner
 
+_EMBEDDED_STD = 0.45
+"""Relative sigma of the camera's height by the embedded network: of 83 SynFocal scenes half are 31 % off or more
+(``benchmarks/bench_ground.py``, RESULTS.md)."""
+_SOURCE_STD, _LEAST_STD = 0.15, 0.05
+"""The same of a large source whose metres nobody has checked; and the least there is."""
+
 Stage = Callable[[str], AbstractContextManager[None]]
 """Times a block under a name."""
 
@@ -75,7 +81,14 @@ class SceneRecoverer:
             depth = np.full_like(depth, np.nan)
         with stage("ground"):
             mask = _anyone(people, anchors)
-            ground = find_ground(depth, camera, people, confidence=initial.confidence, person_mask=mask)
+            ground = find_ground(
+                depth,
+                camera,
+                people,
+                confidence=initial.confidence,
+                person_mask=mask,
+                scale_std=_scale_std(self.source.name, how, people),
+            )
             clearance = {} if ground is None else foot_clearance(people, ground)
         return Scene(
             depth_m=depth.astype(np.float32),
@@ -93,6 +106,16 @@ class SceneRecoverer:
             up_source=None if ground is None else ground.source,
             foot_clearance_m=clearance,
         )
+
+
+def _scale_std(source: str, how: str, people: Sequence[Person]) -> float:
+    """Relative sigma of the scale of the depth under people's feet."""
+    if source == "embedded":
+        return _EMBEDDED_STD
+    if how == "none":
+        return _SOURCE_STD
+    precision = sum((p.distance_std_m / max(p.distance_m, 1e-6)) ** -2 for p in people if p.distance_std_m > 0)
+    return max(_LEAST_STD, precision**-0.5 if precision > 0 else _SOURCE_STD)
 
 
 def _confidence(initial: DepthEstimate, depth: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
