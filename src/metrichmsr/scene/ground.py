@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -105,7 +105,8 @@ def find_ground(
     if not possible:
         return None
     costs = plane_scores(np.array([[*ground.normal, ground.offset_m] for ground in possible]), cells, bodies).cost
-    return possible[int(costs.argmin())]
+    best = possible[int(costs.argmin())]
+    return replace(best, offset_std_m=math.hypot(best.offset_std_m, scale_std * best.offset_m))
 
 
 def foot_clearance(people: Sequence[Person], ground: Ground) -> dict[int, float]:
@@ -128,7 +129,7 @@ def _polished(plane: Float[np.ndarray, "4"], cells: DepthCells, bodies: BodyEvid
     if not len(_possible(found)):
         return None
     up_std_deg = math.degrees(math.sqrt(0.5 * float(np.trace(covariance[:2, :2]))))
-    offset_std = math.hypot(math.sqrt(float(covariance[2, 2])), scale_std * offset)
+    offset_std = math.sqrt(float(covariance[2, 2]))
     if not len(cells):
         sure = up_std_deg <= _MOST_UP_STD_DEG
         return Ground(normal, offset, offset_std, up_std_deg, 0.0, "people") if sure else None
