@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,13 +12,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from metrichmsr.calibration.assumed import RELATIVE_SIGMA
+from metrichmsr.calibration.centred import FILM_DIAGONAL_MM
 from metrichmsr.calibration.view_network import ViewNetwork
 from view_pictures.collection import Described, degrees
 
 HEADING = (
-    "| set | pictures | assumed: median, mean | estimated: median, mean | closer | within 1 σ | σ | "
-    "pitch, roll: median | within 1 σ |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    "| set | pictures | assumed: median, mean | 27 mm: mean | estimated: median, mean | closer | within 1 σ | σ | "
+    "pitch, roll: median (level) | within 1 σ |\n" + "| --- " * 10 + "|"
 )
+
+PHONE = math.log(27 / FILM_DIAGONAL_MM)
+"""log(focal length / diagonal) of a phone's main camera, for comparison: a constant, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +43,13 @@ class Answers:
 
 
 @torch.inference_mode()
-def answers(network: ViewNetwork, views: Described) -> Answers:
-    """Ask the network about all views."""
+def answers(network: ViewNetwork, views: Described, *, bare: bool = False) -> Answers:
+    """Ask about all views; ``bare`` leaves out what is known of usual lenses."""
+    ask = network if bare else network.estimate
     network.eval()
     values, sigmas = [], []
     for i in range(len(views)):
-        value, sigma = network(views.features[i][None].float(), views.places(i))
+        value, sigma = ask(views.features[i][None].float(), views.places(i))
         values.append(value[0])
         sigmas.append(sigma[0])
     assumed = torch.log(views.sizes.max(1).values / views.sizes.norm(dim=1))
@@ -79,6 +85,7 @@ def row(name: str, given: Answers, chosen: Sequence[int]) -> str:
         name,
         str(len(index)),
         f"{assumed.median():.3f}, {assumed.mean():.3f}",
+        f"{(PHONE - given.truth[index, 0]).abs().mean():.3f}",
         f"{focal.median():.3f}, {focal.mean():.3f}",
         _percent(focal < assumed),
         f"{_percent(focal <= sigmas[:, 0])} (assumed {_percent(assumed <= RELATIVE_SIGMA)})",
@@ -89,7 +96,11 @@ def row(name: str, given: Answers, chosen: Sequence[int]) -> str:
         tilt = errors[known, 1:]
         within = (tilt <= sigmas[known, 1:]).float().mean(0) * 100
         middle = degrees(tilt.median(0).values)
-        cells += [f"{middle[0]:.1f}°, {middle[1]:.1f}°", f"{within[0]:.0f} %, {within[1]:.0f} %"]
+        level = degrees(given.truth[index][known, 1:].abs().median(0).values)
+        cells += [
+            f"{middle[0]:.1f}°, {middle[1]:.1f}° ({level[0]:.1f}°, {level[1]:.1f}°)",
+            f"{within[0]:.0f} %, {within[1]:.0f} %",
+        ]
     else:
         cells += ["", ""]
     return f"| {' | '.join(cells)} |"
@@ -107,15 +118,22 @@ def table(given: Answers, name: str, *, each: bool) -> str:
         members = {name: [i for i, other in enumerate(given.sets) if other == name] for name in names}
         lines += [row(set_name, given, index) for set_name, index in members.items()]
         assumed = (given.assumed - given.truth[:, 0]).abs().numpy()
+        phone = (PHONE - given.truth[:, 0]).abs().numpy()
         focal = given.errors[:, 0].numpy()
         by_set = [
-            (np.median(assumed[index]), assumed[index].mean(), np.median(focal[index]), focal[index].mean())
+            (
+                np.median(assumed[index]),
+                assumed[index].mean(),
+                phone[index].mean(),
+                np.median(focal[index]),
+                focal[index].mean(),
+            )
             for index in members.values()
         ]
-        a, b, c, d = np.mean(by_set, axis=0)
-        wins = sum(one[3] < one[1] for one in by_set)
+        a, b, p, c, d = np.mean(by_set, axis=0)
+        wins = sum(one[4] < one[1] for one in by_set)
         lines.append(
-            f"| mean of the {len(names)} sets | | {a:.3f}, {b:.3f} | {c:.3f}, {d:.3f} "
+            f"| mean of the {len(names)} sets | | {a:.3f}, {b:.3f} | {p:.3f} | {c:.3f}, {d:.3f} "
             f"| {wins} of {len(names)} sets | | | | |"
         )
     return "\n".join(lines)

@@ -56,7 +56,12 @@ def test_the_chain(tmp_path):
     assert estimator.asked == 0, "the expensive one is asked where nobody else knows"
     estimated = calibrate(photo(here), estimator=estimator, sidecar=False).camera
     assert (estimated.source, estimated.focal_px, estimated.focal_std_px) == ("estimated:fixed", 650, 45)
-    assert calibrate(photo(here), sidecar=False).camera.source == "assumed"
+    assert calibrate(photo(here), sidecar=False).camera.source == "estimated:panorama"
+    nobody = CalibrationOptions(calibrate="none")
+    assert calibrate(photo(here), nobody, sidecar=False).camera.source == "assumed"
+    asked = estimator.asked
+    assert calibrate(photo(here), nobody, estimator=estimator, sidecar=False).camera.source == "estimated:fixed"
+    assert estimator.asked == asked + 1
 
 
 def test_assumed_by_the_papers_rule():
@@ -71,14 +76,18 @@ def test_assumed_by_the_papers_rule():
 
 
 def test_an_estimator_that_fails_costs_a_warning():
+    nobody = CalibrationOptions(calibrate="none")
     for error in (RuntimeError("no lines\nin this picture"), ValueError()):
-        result = calibrate(photo(), estimator=Fixed(error=error), sidecar=False)
+        result = calibrate(photo(), nobody, estimator=Fixed(error=error), sidecar=False)
         assert result.camera.source == "assumed"
         assert "fixed failed on this picture" in result.warnings[0]
         assert "\n" not in result.warnings[0]
-    result = calibrate(photo(), estimator=Fixed(math.nan), sidecar=False)
+    result = calibrate(photo(), nobody, estimator=Fixed(math.nan), sidecar=False)
     assert result.camera.source == "assumed"
     assert "finite" in result.warnings[0]
+    result = calibrate(photo(), estimator=Fixed(error=ValueError()), sidecar=False)
+    assert result.camera.source == "estimated:panorama", "the one that comes along takes its place"
+    assert len(result.warnings) == 1
 
 
 # ── doubts ───────────────────────────────────────────────────────────────────────────────────────────────────────────

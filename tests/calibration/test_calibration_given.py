@@ -305,7 +305,7 @@ def test_sidecars_are_found(tmp_path, name):
     write(tmp_path / name, content)
     camera, warnings = (result := calibrate(photo(tmp_path / "p.jpg"))).camera, result.warnings
     assert (camera.source, camera.focal_px, warnings) == ("sidecar", 777, ())
-    assert calibrate(photo(tmp_path / "p.jpg"), sidecar=False).camera.source == "assumed"
+    assert calibrate(photo(tmp_path / "p.jpg"), sidecar=False).camera.source == "estimated:panorama"
 
 
 def test_the_closest_sidecar_wins(tmp_path):
@@ -318,7 +318,7 @@ def test_the_closest_sidecar_wins(tmp_path):
 def test_a_sidecar_without_the_photo_is_passed_over_in_silence(tmp_path):
     write(tmp_path / "intrinsics.json", {"other.jpg": other(500)})
     result = calibrate(photo(tmp_path / "p.jpg"))
-    assert (result.camera.source, result.warnings) == ("assumed", ())
+    assert (result.camera.source, result.warnings) == ("estimated:panorama", ())
 
 
 @pytest.mark.parametrize(
@@ -329,14 +329,14 @@ def test_foreign_files_beside_a_photo_break_nothing(tmp_path, content):
     for name in ("p.json", "p.jpg.json", "intrinsics.json", "cameras.txt"):
         write(tmp_path / name, content)
     result = calibrate(photo(tmp_path / "p.jpg"))
-    assert (result.camera.source, result.warnings) == ("assumed", ())
+    assert (result.camera.source, result.warnings) == ("estimated:panorama", ())
 
 
 def test_foreign_bytes_and_folders_beside_a_photo_break_nothing(tmp_path):
     (tmp_path / "p.json").write_bytes(b"\xff\xd8\xff\xe0")
     (tmp_path / "intrinsics.json").mkdir()
     result = calibrate(photo(tmp_path / "p.jpg"))
-    assert (result.camera.source, result.warnings) == ("assumed", ())
+    assert (result.camera.source, result.warnings) == ("estimated:panorama", ())
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_foreign_bytes_and_folders_beside_a_photo_break_nothing(tmp_path):
 def test_intrinsics_that_do_not_fit_are_passed_over_with_a_warning(tmp_path, name, content, cause):
     file = write(tmp_path / name, content)
     result = calibrate(photo(tmp_path / "p.jpg"))
-    assert result.camera.source == "assumed"
+    assert result.camera.source == "estimated:panorama"
     (warning,) = result.warnings
     assert warning.startswith(f"sidecar not used: {file}")
     assert cause in warning
@@ -362,7 +362,7 @@ def test_nothing_is_looked_for_beside_an_array(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "intrinsics.json", other(500))
     write(tmp_path / "array.json", other(500))
-    assert calibrate(from_array(np.zeros((480, 640, 3), np.uint8))).camera.source == "assumed"
+    assert calibrate(from_array(np.zeros((480, 640, 3), np.uint8))).camera.source == "estimated:panorama"
 
 
 def test_every_error_is_the_users_to_mend():

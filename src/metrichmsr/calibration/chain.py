@@ -86,9 +86,7 @@ def _estimators(first: IntrinsicsEstimator | None, name: EstimatorName) -> Itera
         yield first
     elif name not in ("panorama", "none"):
         yield load_estimator(name)
-    from metrichmsr.calibration.panorama import WEIGHTS  # TEMPORARY until the weights are there
-
-    if name != "none" and WEIGHTS.is_file():
+    if name != "none":
         yield load_estimator("panorama")
 
 

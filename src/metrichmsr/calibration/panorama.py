@@ -93,7 +93,7 @@ class PanoramaEstimator:
         columns, rows = (side // CELL for side in input_size(width, height))
         with torch.inference_mode():
             features = describe(self.backbone, shrink(image)[None], width, height)
-            values, sigmas = self.network(features, coordinates(columns, rows, width, height))
+            values, sigmas = self.network.estimate(features, coordinates(columns, rows, width, height))
         (log_focal, pitch, roll), (focal_sigma, pitch_sigma, roll_sigma) = values[0].tolist(), sigmas[0].tolist()
         focal = math.exp(log_focal) * math.hypot(width, height)
         up = UpEstimate(

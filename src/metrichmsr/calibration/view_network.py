@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from metrichmsr.calibration.assumed import RELATIVE_SIGMA
 from metrichmsr.people.movenet import PYRAMID_TAPS, Backbone
 
 CELL = 32
@@ -36,6 +37,10 @@ FEATURES = _STRIDE32 + 4 * _STRIDE16 + 2 * _STRIDE8 + BINS + 1
 """Numbers that describe a cell."""
 OUTPUTS = 3
 """log(focal length / diagonal), pitch and roll in radians; each comes with the logarithm of its Laplace scale."""
+DOUBT = 2.0
+"""So many times its sigma is the network thought to be off in the focal length of a real picture: it has learned lenses
+from panoramas and drawn scenes. Chosen on RGB-D frames of rooms and sensors that it has not seen; see
+``weights/view_small.md``."""
 
 
 def input_size(width: int, height: int) -> tuple[int, int]:
@@ -130,12 +135,14 @@ class ViewNetwork(nn.Module):
     mean: Float[Tensor, "features"]
     scale: Float[Tensor, "features"]
     log_sigma_shift: Float[Tensor, "3"]
+    focal_spread: Float[Tensor, ""]
 
     def __init__(self, *, width: int = 96, layers: int = 2, heads: int = 4) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("scale", torch.ones(FEATURES))
         self.register_buffer("log_sigma_shift", torch.zeros(OUTPUTS))
+        self.register_buffer("focal_spread", torch.ones(()))
         self.embed = nn.Linear(FEATURES, width)
         self.place = nn.Sequential(nn.Linear(6, 64), nn.GELU(), nn.Linear(64, width))
         self.query = nn.Parameter(torch.zeros(1, 1, width))
@@ -163,6 +170,24 @@ class ViewNetwork(nn.Module):
             tokens = layer(tokens)
         values, log_sigma = self.out(self.norm(tokens[:, 0])).chunk(2, dim=-1)
         return values, (log_sigma + self.log_sigma_shift).clamp(-6, 3).exp()
+
+    def estimate(
+        self, features: Float[Tensor, "B N features"], places: Float[Tensor, "N 3"]
+    ) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B 3"]]:
+        """What is believed of pictures: the network's answer, its focal length joined with what lenses are usual.
+
+        Both speak of the logarithm of the focal length. Usual is the longer side of the picture, with the sigma of
+        :mod:`~metrichmsr.calibration.assumed`; the network's sigma counts ``DOUBT`` times.
+        """
+        values, sigmas = self(features, places)
+        usual = -0.5 * torch.log1p(torch.exp(-2 * places[0, 2].abs()))  # longer side, in diagonals
+        seen, known = (DOUBT * sigmas[:, 0]) ** -2, RELATIVE_SIGMA**-2
+        log_focal = (seen * values[:, 0] + known * usual) / (seen + known)
+        sigma = self.focal_spread * (seen + known) ** -0.5
+        return (
+            torch.cat([log_focal[:, None], values[:, 1:]], dim=1),
+            torch.cat([sigma[:, None], sigmas[:, 1:]], dim=1),
+        )
 
 
 def describe(
