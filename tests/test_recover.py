@@ -17,7 +17,7 @@ PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "street.jpg"
 @pytest.fixture(scope="module", params=["network", "network, refined", "fit"])
 def recoverer(request) -> Recoverer:
     method, _, refined = request.param.partition(", ")
-    return Recoverer(RecoverOptions(method=method, refine=bool(refined)))
+    return Recoverer(RecoverOptions(method=method, refine=bool(refined), depth="none"))
 
 
 def with_options(recoverer: Recoverer, **options) -> Recoverer:
@@ -63,8 +63,8 @@ def test_people_are_of_human_size_and_in_front(street):
         assert person.distance_m == pytest.approx(np.linalg.norm(person.translation_m))
 
 
-def test_assumed_camera_says_so_and_its_doubt_is_in_the_distance(street):
-    assert street.camera.source == "assumed"
+def test_estimated_camera_says_so_and_its_doubt_is_in_the_distance(street):
+    assert street.camera.source == "estimated:panorama"
     relative = street.camera.focal_std_px / street.camera.focal_px
     for person in street.people:
         assert person.distance_std_m / person.distance_m > relative
