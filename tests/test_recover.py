@@ -153,3 +153,22 @@ def test_heights_that_make_no_sense_are_refused(text):
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(UsageError):
         RecoverOptions(**options)
+
+
+def test_a_box_of_five_pixels_gives_an_unsure_answer_and_no_crash(recoverer, tmp_path):
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text("[[900, 600, 905, 605]]")
+    recovery = with_options(recoverer, boxes=boxes)(PHOTO)
+    (person,) = recovery.people
+    assert np.isfinite([person.height_m, person.distance_m, *person.translation_m]).all()
+    assert person.distance_std_m > 0.1 * person.distance_m
+
+
+def test_a_picture_that_stands_on_its_head(recoverer):
+    turned = np.ascontiguousarray(read_image(PHOTO).rgb[::-1, ::-1])
+    people = recoverer(turned).people
+    assert people
+    for person in people:
+        assert 1.2 < person.height_m < 2.1
+        head, feet = person.keypoints_3d_m[0, 1], person.keypoints_3d_m[15:, 1].mean()
+        assert head > feet, "y runs down: the head is the lower end"
