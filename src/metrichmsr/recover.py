@@ -230,7 +230,10 @@ class Recoverer:
         from metrichmsr import __version__
         from metrichmsr.weights import file_hash, short_hash
 
-        parts = ["blazepose_heavy", "movenet_multipose", "anny", "pose_prior", "seen_landmarks"]
+        parts = ["blazepose_heavy", "movenet_multipose", "anny", "pose_prior", "seen_landmarks", "view_small"]
+        if self._scene is not None:
+            parts += ["depth_small"] if self._scene.source.name == "embedded" else []
+            parts += ["refine_small"] if self.options.refine_depth == "network" else []
         named = []
         if self.options.method == "network":
             given = self.options.checkpoint
