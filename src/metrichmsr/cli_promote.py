@@ -79,6 +79,7 @@ def promote(args: PromoteArgs) -> int:
     from metrichmsr.training.data import shards
     from metrichmsr.training.promotion import promote as take_its_place
     from metrichmsr.training.samples import read_samples
+    from metrichmsr.training.shipping import outcome
     from metrichmsr.training.trainer import training_body
     from metrichmsr.weights import file_hash
 
@@ -98,12 +99,9 @@ def promote(args: PromoteArgs) -> int:
         attributions=() if folder is None else folder.credits(),
         write=not args.dry_run,
     )
-    sys.stdout.write(verdict.table() + "\n")
-    if verdict.wins:
-        sys.stdout.write("it wins" + ("" if args.dry_run else f": {WEIGHTS} is written") + "\n")
-        return 0
-    sys.stdout.write("it does not win: " + "; ".join(verdict.reasons) + "\n")
-    return 1
+    text, status = outcome(verdict.table(), verdict.reasons, WEIGHTS, dry_run=args.dry_run)
+    sys.stdout.write(text)
+    return status
 
 
 def commit() -> str:

@@ -49,6 +49,7 @@ def promote_scene(args: PromoteSceneArgs) -> int:
     from metrichmsr.training.depth.promotion import promote_scene as take_its_place
     from metrichmsr.training.depth.samples import read_scene_samples
     from metrichmsr.training.depth.tasks import DepthTask, RefineTask
+    from metrichmsr.training.shipping import outcome
 
     if args.network == "depth":
         task, shipped, load = DepthTask(DepthRunConfig()), embedded.WEIGHTS, load_depth_network
@@ -83,12 +84,9 @@ def promote_scene(args: PromoteSceneArgs) -> int:
         attributions=credit,
         write=not args.dry_run,
     )
-    sys.stdout.write(verdict.table() + "\n")
-    if verdict.wins:
-        sys.stdout.write("it wins" + ("" if args.dry_run else f": {shipped} is written") + "\n")
-        return 0
-    sys.stdout.write("it does not win: " + "; ".join(verdict.reasons) + "\n")
-    return 1
+    text, status = outcome(verdict.table(), verdict.reasons, shipped, dry_run=args.dry_run)
+    sys.stdout.write(text)
+    return status
 
 
 def frame_credits(folder: Path, sets: Iterable[str] | None = None) -> list[str]:

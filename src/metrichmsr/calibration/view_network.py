@@ -109,14 +109,7 @@ def deep_features(backbone: Backbone, images: Float[Tensor, "B 3 h w"]) -> Float
         backbone: MoveNet's.
         images: RGB in [0, 1]; height and width multiples of 32.
     """
-    x = backbone.stem_project(backbone.stem_depthwise(backbone.stem(2 * images - 1)))
-    fine, middle = x, x
-    for number, block in enumerate(backbone.blocks, start=1):
-        x = block(x)
-        if number == PYRAMID_TAPS[1]:
-            fine = x
-        elif number == PYRAMID_TAPS[2]:
-            middle = x
+    fine, middle, x = backbone.taps(2 * images - 1, (*PYRAMID_TAPS[1:], len(backbone.blocks)))
     cells = nn.functional.pixel_unshuffle(fine.contiguous(), 4)
     cells = cells.unflatten(1, (_STRIDE8, 16))
     parts = [x, nn.functional.pixel_unshuffle(middle.contiguous(), 2), cells.mean(2), cells.std(2)]

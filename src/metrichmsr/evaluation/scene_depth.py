@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 
 from metrichmsr.evaluation.metrics import depth_errors
 from metrichmsr.evaluation.report import Case, Row, SetResult, Table, Value
+from metrichmsr.geometry import ray_map
 from metrichmsr.scene.ground import find_ground
 from metrichmsr.structures import Camera, Person, Recovery, Scene
+from metrichmsr.training.depth.figures import RING_SHARE, around
 
 FARTHEST_M = 60.0
 """Truth beyond it is not measured: the sources say 'unknown' there."""
-RING_SHARE = 0.03
-"""Width of the ring around people, over the picture's long side."""
 LEAST_PIXELS = 50
 """Regions with fewer pixels are not measured."""
 
@@ -104,9 +102,8 @@ def plane_depth(camera: Camera, people: Sequence[Person]) -> Float[np.ndarray, "
     normal = np.array([0.0, -1.0, 0.0]) if ground is None else ground.normal
     offset = 1.5 if ground is None else ground.offset_m
     reach = 3 * (np.median([person.translation_m[2] for person in people]) if people else 3.0)
-    u, v = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
-    rays = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.linalg.inv(camera.K).T
-    down = -(rays @ normal)
+    rays = ray_map(torch.from_numpy(camera.K), height=camera.height, width=camera.width).numpy()
+    down = -np.tensordot(normal, rays, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = np.where(down > 1e-6, offset / down, np.inf)
     return np.minimum(depth, reach).astype(np.float32)
@@ -175,8 +172,7 @@ def picture_figures(depth_m: Float[np.ndarray, "H W"], answer: DepthAnswers) -> 
 def ring(person: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     """What is near people in the picture, and not people."""
     pixels = max(1, round(RING_SHARE * max(person.shape)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * pixels + 1, 2 * pixels + 1))
-    return cv2.dilate(person.astype(np.uint8), kernel).astype(bool) & ~person
+    return around(torch.from_numpy(person)[None], pixels)[0].numpy() & ~person
 
 
 SceneOf = Callable[[Recovery, DepthCase], Scene]
@@ -210,8 +206,3 @@ def measure(
         except MetricHMSRError as error:
             failures.append(f"{case.label}: {error}")
     return found, failures
-
-
-def path_of(case: DepthCase) -> Path:
-    """What the depth stage calls the picture."""
-    return Path(case.label)

@@ -14,7 +14,7 @@ import torch
 from metrichmsr import datasets
 from metrichmsr.errors import UsageError
 from metrichmsr.evaluation.report import SetResult, to_markdown
-from metrichmsr.evaluation.scene_depth import FARTHEST_M, DepthCase, SceneOf, evaluate_depth, measure, path_of
+from metrichmsr.evaluation.scene_depth import FARTHEST_M, DepthCase, SceneOf, evaluate_depth, measure
 from metrichmsr.evaluation.session import spread
 from metrichmsr.scene.depth.protocol import DepthEstimate
 from metrichmsr.scene.recover_scene import SceneRecoverer
@@ -80,7 +80,7 @@ def main_evaluate_depth(options: EvaluateDepthOptions) -> int:
         found, failures = measure(cases, recover, sources, progress=_progress(name, quiet=options.quiet))
         for source, answers in found.items():
             result = evaluate_depth(f"{name}, {source}", answers, protocol=_PROTOCOL)
-            results.append(_with_failures(result, failures))
+            results.append(replace(result, failures=tuple(failures)))
         # After every set: what is done should not hang on the last picture.
         write_report(results, options.out, versions)
     sys.stdout.write(to_markdown(results))
@@ -145,7 +145,7 @@ def _source(name: str, refiner: object, depth_network: Path | None) -> SceneOf:
         source = loaded if loaded is not None else SimulatedDepth(case, recovery)
         stages = SceneRecoverer(source, refiner)  # pyright: ignore[reportArgumentType]
         return stages(
-            case.image, case.camera, recovery.people, path=path_of(case), stage=Stopwatch().stage, warnings=[]
+            case.image, case.camera, recovery.people, path=Path(case.label), stage=Stopwatch().stage, warnings=[]
         )
 
     return scene_of
@@ -186,10 +186,6 @@ class SimulatedDepth:
         spoilt, known = corrupted(samples, torch.Generator().manual_seed(seed), how)
         depth = torch.where(known, spoilt, torch.nan)[0].numpy().astype(np.float32)
         return DepthEstimate(depth_m=depth, metric=True)
-
-
-def _with_failures(result: SetResult, failures: Sequence[str]) -> SetResult:
-    return replace(result, failures=tuple(failures))
 
 
 def _progress(name: str, *, quiet: bool) -> Callable[[Sequence[Item]], Iterable[Item]]:

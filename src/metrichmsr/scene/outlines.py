@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 
+from metrichmsr.geometry import ray_map, scale_intrinsics
 from metrichmsr.scene.surface import people_pixels
 from metrichmsr.structures import Camera, Recovery, Scene
 
@@ -67,7 +69,7 @@ def _on_ground(depth: Float[np.ndarray, "h w"], scene: Scene, camera: Camera) ->
     if scene.ground_normal is None or scene.ground_offset_m is None:
         return np.zeros(depth.shape, dtype=bool)
     rows, columns = depth.shape
-    u, v = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
-    rays = np.stack([u * camera.width, v * camera.height, np.ones_like(u)], axis=-1) @ np.linalg.inv(camera.K).T
-    above = depth * (rays @ scene.ground_normal) + scene.ground_offset_m
+    K = scale_intrinsics(torch.from_numpy(camera.K), columns / camera.width, rows / camera.height)
+    rays = ray_map(K, height=rows, width=columns).numpy()
+    above = depth * np.tensordot(scene.ground_normal, rays, 1) + scene.ground_offset_m
     return np.abs(np.nan_to_num(above, nan=99.0)) < _ON_GROUND_M

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from metrichmsr.errors import ModelFileError, UsageError
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.hmr.body_parameters import BodyParameters
 from metrichmsr.hmr.checkpoint import load_network, save_network
 from metrichmsr.hmr.network import build
-from metrichmsr.synthetic.card import grouped
 from metrichmsr.training.samples import Samples
+from metrichmsr.training.shipping import comparison, refuse_the_shipped_itself, round_as_shipped, write_card
 from metrichmsr.training.validation import Validation, validate
-from metrichmsr.weights import file_hash
 
 MAIN_FIGURES = ("mpjpe_mm", "pa_mpjpe_mm", "distance_percent", "height_cm")
+_ABOUT = """\
+MetricHMR, the preset `small` (`metrichmsr.hmr`): BlazePose's features and landmarks and the crop's ray map to a metric
+Anny body. Written by `metrichmsr train promote`, which compared it with the one shipped before."""
 MAY_WORSEN = 1.05
 """No main figure may become worse than by this factor, whatever the score."""
 
@@ -42,13 +40,7 @@ class Verdict:
 
     def table(self) -> str:
         """Both side by side, as Markdown."""
-        new = self.new.numbers()
-        old = {} if self.shipped is None else self.shipped.numbers()
-        lines = ["| figure | new | shipped |", "| --- | ---: | ---: |"]
-        lines += [
-            f"| {name} | {value:.3f} | {f'{old[name]:.3f}' if name in old else '–'} |" for name, value in new.items()
-        ]
-        return "\n".join(lines)
+        return comparison(self.new.numbers(), None if self.shipped is None else self.shipped.numbers())
 
 
 def judge(new: Validation, shipped: Validation | None, untrained: Validation | None = None) -> Verdict:
@@ -105,15 +97,9 @@ def promote(
         ModelFileError: one of the two cannot be read.
         UsageError: the candidate is the shipped file itself.
     """
-    if shipped.is_file() and candidate.resolve() == shipped.resolve():
-        raise UsageError(f"{candidate}: is the shipped checkpoint itself")
+    refuse_the_shipped_itself(candidate, shipped)
     network, config, notes = load_network(candidate)
-    # What is shipped is rounded: it is measured so.
-    rounded = {name: tensor.half().float() for name, tensor in network.state_dict().items()}
-    broken = [name for name, tensor in rounded.items() if not bool(torch.isfinite(tensor).all())]
-    if broken:
-        raise ModelFileError(f"{candidate}: {broken[0]} holds what is no number, or too large for float16")
-    network.load_state_dict(rounded)
+    round_as_shipped(network, candidate)
     figures = validate(network, samples, parameters, ray_size=config.ray_size)
     before = untrained = None
     if shipped.is_file():
@@ -127,43 +113,15 @@ def promote(
     kept = {name: notes[name] for name in ("training", "step", "calibration") if name in notes}
     with atomic_file(shipped) as temporary:
         save_network(temporary, network, config, notes={**kept, "validation": json.dumps(figures.numbers())})
-    rows = {
-        "parameters": f"{sum(p.numel() for p in network.parameters()):,}",
-        **evidence,
-        "steps": notes.get("step", "unknown"),
-        "licence": "Apache-2.0; credits of the assets in its training pictures below",
-        "size": f"{shipped.stat().st_size:,} bytes, float16",
-        "date": datetime.date.today().isoformat(),
-        "SHA-256": f"`{file_hash(shipped)}`",
-    }
-    with atomic_file(shipped.with_suffix(".md")) as temporary:
-        temporary.write_text(_card(shipped.name, rows, verdict, notes, attributions), encoding="utf-8")
+    write_card(
+        shipped,
+        network,
+        about=_ABOUT,
+        evidence=evidence,
+        notes=notes,
+        licence="Apache-2.0; credits of the assets in its training pictures below",
+        heading=f"Figures over {verdict.new.samples} held-out samples",
+        table=verdict.table(),
+        attributions=attributions,
+    )
     return verdict
-
-
-def _card(
-    name: str, rows: Mapping[str, str], verdict: Verdict, notes: Mapping[str, str], attributions: Sequence[str]
-) -> str:
-    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    credit = "\n".join(f"- {line}" for line in grouped(attributions)) or "- procedural appearance of this package only"
-    return f"""# {name}
-
-MetricHMR, the preset `small` (`metrichmsr.hmr`): BlazePose's features and landmarks and the crop's ray map to a metric
-Anny body. Written by `metrichmsr train promote`, which compared it with the one shipped before.
-
-| | |
-| --- | --- |
-{table}
-
-## Figures over {verdict.new.samples} held-out samples
-
-{verdict.table()}
-
-## Training config
-
-`{notes.get("training", "unknown")}`
-
-## Credits of what its training pictures show
-
-{credit}
-"""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from metrichmsr.errors import ModelFileError, UsageError
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.scene.network_files import write_network
-from metrichmsr.synthetic.card import grouped
 from metrichmsr.training.depth.samples import ScenePools
 from metrichmsr.training.depth.tasks import Task
-from metrichmsr.weights import file_hash
+from metrichmsr.training.shipping import comparison, refuse_the_shipped_itself, round_as_shipped, write_card
 
 Loader = Callable[[Path], tuple[nn.Module, dict[str, str]]]
 
@@ -39,13 +35,7 @@ class SceneVerdict:
 
     def table(self) -> str:
         """Both side by side, as Markdown."""
-        old = self.shipped or {}
-        lines = ["| figure | new | shipped |", "| --- | ---: | ---: |"]
-        lines += [
-            f"| {name} | {value:.3f} | {f'{old[name]:.3f}' if name in old else '–'} |"
-            for name, value in self.new.items()
-        ]
-        return "\n".join(lines)
+        return comparison(self.new, self.shipped)
 
 
 def judge(new: Mapping[str, float], shipped: Mapping[str, float] | None, trivial: float) -> SceneVerdict:
@@ -96,15 +86,9 @@ def promote_scene(
         ModelFileError: one of the two cannot be read, or the candidate does not fit into float16.
         UsageError: the candidate is the shipped file itself.
     """
-    if shipped.is_file() and candidate.resolve() == shipped.resolve():
-        raise UsageError(f"{candidate}: is the shipped checkpoint itself")
+    refuse_the_shipped_itself(candidate, shipped)
     network, notes = load(candidate)
-    # What is shipped is rounded: it is measured so.
-    rounded = {name: tensor.half().float() for name, tensor in network.state_dict().items()}
-    broken = [name for name, tensor in rounded.items() if not bool(torch.isfinite(tensor).all())]
-    if broken:
-        raise ModelFileError(f"{candidate}: {broken[0]} holds what is no number, or too large for float16")
-    network.load_state_dict(rounded)
+    round_as_shipped(network, candidate)
     figures = task.figures(network, pools)
     before = task.figures(load(shipped)[0], pools) if shipped.is_file() else None
     verdict = judge(figures, before, task.trivial_score(figures))
@@ -115,47 +99,15 @@ def promote_scene(
     with atomic_file(shipped) as temporary:
         written = {"validation": json.dumps(dict(figures))}
         write_network(temporary, network, task.file_format, config, notes={**kept, **written})
-    rows = {
-        "parameters": f"{sum(p.numel() for p in network.parameters()):,}",
-        **evidence,
-        "steps": notes.get("step", "unknown"),
-        "licence": "Apache-2.0; credits of what its training pictures show below",
-        "size": f"{shipped.stat().st_size:,} bytes, float16",
-        "date": datetime.date.today().isoformat(),
-        "SHA-256": f"`{file_hash(shipped)}`",
-    }
-    with atomic_file(shipped.with_suffix(".md")) as temporary:
-        temporary.write_text(_card(shipped.name, about, rows, verdict, notes, attributions), encoding="utf-8")
+    write_card(
+        shipped,
+        network,
+        about=f"{about} Written by `metrichmsr train promote-scene`, which compared it with the one shipped before.",
+        evidence=evidence,
+        notes=notes,
+        licence="Apache-2.0; credits of what its training pictures show below",
+        heading="Figures over held-out samples",
+        table=verdict.table(),
+        attributions=attributions,
+    )
     return verdict
-
-
-def _card(
-    name: str,
-    about: str,
-    rows: Mapping[str, str],
-    verdict: SceneVerdict,
-    notes: Mapping[str, str],
-    attributions: Sequence[str],
-) -> str:
-    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    credit = "\n".join(f"- {line}" for line in grouped(attributions)) or "- procedural appearance of this package only"
-    return f"""# {name}
-
-{about} Written by `metrichmsr train promote-scene`, which compared it with the one shipped before.
-
-| | |
-| --- | --- |
-{table}
-
-## Figures over held-out samples
-
-{verdict.table()}
-
-## Training config
-
-`{notes.get("training", "unknown")}`
-
-## Credits of what its training pictures show
-
-{credit}
-"""
