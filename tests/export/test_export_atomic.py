@@ -24,7 +24,7 @@ def fake_overlay(monkeypatch):
     import types
 
     module = types.ModuleType("metrichmsr.export.overlay")
-    module.draw_overlay = lambda recovery: np.concatenate([recovery.image, recovery.image], axis=1)
+    module.draw_overlay = lambda recovery, surroundings: np.concatenate([recovery.image, recovery.image], axis=1)
     monkeypatch.setitem(sys.modules, "metrichmsr.export.overlay", module)
     return module
 
@@ -69,7 +69,7 @@ def test_formats_are_chosen_and_named_truthfully(make_recovery, tmp_path):
 
 
 def test_a_failing_exporter_leaves_nothing(make_recovery, tmp_path, fake_overlay):
-    def fail(_recovery):
+    def fail(_recovery, _surroundings):
         raise RuntimeError("half-way")
 
     fake_overlay.draw_overlay = fail
@@ -82,7 +82,7 @@ def test_a_failing_exporter_leaves_the_older_result(make_recovery, tmp_path, fak
     folder = write_recovery(make_recovery(people=3), tmp_path, "pair")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    def interrupt(_recovery):
+    def interrupt(_recovery, _surroundings):
         raise KeyboardInterrupt
 
     fake_overlay.draw_overlay = interrupt

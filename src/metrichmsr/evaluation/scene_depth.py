@@ -18,6 +18,7 @@ from metrichmsr.evaluation.metrics import depth_errors
 from metrichmsr.evaluation.report import Case, Row, SetResult, Table, Value
 from metrichmsr.geometry import ray_map
 from metrichmsr.scene.ground import find_ground
+from metrichmsr.scene.surface import segmented
 from metrichmsr.structures import Camera, Person, Recovery, Scene
 from metrichmsr.training.depth.figures import RING_SHARE, around
 
@@ -76,12 +77,7 @@ def answers(case: DepthCase, scene: Scene, people: Sequence[Person]) -> DepthAns
     # A shift may take a pixel behind the camera, which the result leaves out: the nearest there is, to be counted.
     depths[REFINED] = np.where(np.isfinite(initial) & ~np.isfinite(scene.depth_m), 0.05, scene.depth_m)
     depths[PLANE] = plane_depth(case.camera, people)
-    person = case.person
-    if person is None:
-        person = np.zeros(truth.shape, dtype=bool)
-        for one in people:
-            if one.mask is not None:
-                person |= one.mask
+    person = segmented(people, truth.shape) if case.person is None else case.person
     measurable = truth > 0
     return DepthAnswers(
         label=case.label,

@@ -19,26 +19,27 @@ from metrichmsr.export.atomic import atomic_file
 from metrichmsr.export.gltf import GltfBuilder
 from metrichmsr.export.normals import vertex_normals
 from metrichmsr.export.palette import person_color
-from metrichmsr.structures import Camera, Person, Recovery, Scene
+from metrichmsr.scene.outlines import Surroundings
+from metrichmsr.structures import Camera, Person, Recovery
 
 GLTF_FROM_CAMERA = np.diag([1.0, -1.0, -1.0])
 """Rotation from the camera frame (y down, z forward) to glTF's axes (y up, z backwards)."""
 _TEXTURE_PX, _JPEG_QUALITY = 2048, 90
 
 
-def write_glb(recovery: Recovery, path: Path) -> None:
+def write_glb(recovery: Recovery, path: Path, surroundings: Surroundings | None = None) -> None:
     """Write ``scene.glb`` atomically; see :func:`scene_glb`."""
-    data = scene_glb(recovery)
+    data = scene_glb(recovery, surroundings)
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)
 
 
-def scene_glb(recovery: Recovery) -> bytes:
+def scene_glb(recovery: Recovery, surroundings: Surroundings | None = None) -> bytes:
     """The people of a picture, its surroundings and its camera as binary glTF.
 
     The scene has one node ``person_<id>`` each, standing at the pelvis, a node ``surroundings`` with the photo as its
     texture where there is depth, and a node ``camera``. Height, distance (metres) and score of each person travel in
-    its node's ``extras``, K in the camera's.
+    its node's ``extras``, K in the camera's. ``surroundings`` of the recovery are found where they are not given.
     """
     from metrichmsr import __version__
 
@@ -47,8 +48,9 @@ def scene_glb(recovery: Recovery) -> bytes:
     up = "+y against gravity" if known_up else "+y of the camera"
     builder = GltfBuilder(generator=f"metrichmsr {__version__}", extras={"unit": "metre", "up": up})
     nodes = [_add_person(builder, person) for person in recovery.people]
-    if scene is not None:
-        nodes += _add_surroundings(builder, recovery, scene)
+    surroundings = surroundings or Surroundings.of(recovery)
+    if surroundings is not None:
+        nodes += _add_surroundings(builder, surroundings)
     nodes.append(_add_camera(builder, recovery.camera))
     if scene is not None and scene.world_from_camera is not None:
         turn = np.eye(4)
@@ -103,16 +105,14 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
     )
 
 
-def _add_surroundings(builder: GltfBuilder, recovery: Recovery, scene: Scene) -> list[int]:
+def _add_surroundings(builder: GltfBuilder, surroundings: Surroundings) -> list[int]:
     """The depth map as a textured mesh without the people, who are there as bodies; nothing where nothing is known."""
-    from metrichmsr.scene.outlines import surroundings_without
-    from metrichmsr.scene.surface import scene_mesh
-
-    exclude = surroundings_without(recovery)
-    surface = scene_mesh(scene.depth_m, recovery.camera, confidence=scene.confidence, exclude=exclude)
+    surface = surroundings.mesh()
     if not len(surface.faces):
         return []
-    texture = builder.add("textures", {"source": builder.image(_jpeg(recovery.image), mime_type="image/jpeg")})
+    texture = builder.add(
+        "textures", {"source": builder.image(_jpeg(surroundings.recovery.image), mime_type="image/jpeg")}
+    )
     material = builder.add(
         "materials",
         {
@@ -132,7 +132,7 @@ def _add_surroundings(builder: GltfBuilder, recovery: Recovery, scene: Scene) ->
         "TEXCOORD_0": surface.uv.astype(np.float32),
     }
     mesh = builder.mesh("surroundings", attributes, surface.faces, material=material)
-    extras = {"depth_source": scene.source, "refinement": scene.refinement}
+    extras = {"depth_source": surroundings.scene.source, "refinement": surroundings.scene.refinement}
     return [builder.add("nodes", {"name": "surroundings", "mesh": mesh, "extras": extras})]
 
 

@@ -10,9 +10,10 @@ from PIL import Image, ImageDraw
 
 from metrichmsr.export.overlay_meshes import blend_meshes, clay_color, join_people
 from metrichmsr.export.overlay_text import Box, Labels, draw_line, font, text_size, wrap
-from metrichmsr.export.overlay_views import BACKGROUND, FRONT, SIDE, TOP, Dots, draw_view
+from metrichmsr.export.overlay_views import BACKGROUND, FRONT, SIDE, TOP, draw_view
 from metrichmsr.export.palette import person_color
 from metrichmsr.geometry import scale_intrinsics
+from metrichmsr.scene.outlines import Surroundings
 from metrichmsr.structures import Person, Recovery
 
 # Long side of the photo in the overlay: 12-megapixel photos stay quick, thumbnails become readable.
@@ -35,17 +36,19 @@ _DOTS = 60_000
 _CROWD = 10
 
 
-def draw_overlay(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:
+def draw_overlay(recovery: Recovery, surroundings: Surroundings | None = None) -> UInt8[np.ndarray, "H W 3"]:
     """The picture that shows at a glance whether a recovery is right, RGB.
 
     The photo (its long side brought between 960 and 1600 pixels) with everybody's mesh, stature and distance; front,
     side and top view in the camera frame; a caption with the camera. Without people: the photo and the caption.
+    ``surroundings`` of the recovery are found where they are not given.
     """
     photo = _draw_photo(recovery)
     height, width = photo.shape[:2]
     views: list[tuple[Image.Image, tuple[int, int]]] = []
     if recovery.people:
-        dots = _surroundings(recovery)
+        surroundings = surroundings or Surroundings.of(recovery)
+        dots = None if surroundings is None else surroundings.points(_DOTS)
         if height >= _COLUMN_FROM_PX:
             across = round(min(max(0.42 * width, 460), 640))
             places = [
@@ -69,26 +72,6 @@ def draw_overlay(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:
     for i, line in enumerate(lines):
         draw_line(draw, (8, bottom + 6 + i * line_height), line, face, "#303236")
     return np.asarray(sheet)
-
-
-def _surroundings(recovery: Recovery) -> Dots | None:
-    """The scene without its people, as points."""
-    scene = recovery.scene
-    if scene is None:
-        return None
-    from metrichmsr.scene.outlines import surroundings_without
-    from metrichmsr.scene.surface import scene_points
-
-    exclude = surroundings_without(recovery)
-    cloud = scene_points(
-        recovery.image,
-        scene.depth_m,
-        recovery.camera,
-        confidence=scene.confidence,
-        exclude=exclude,
-        max_points=_DOTS,
-    )
-    return Dots(cloud.points_m, cloud.colors)
 
 
 def _draw_photo(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image, ImageDraw
 
 from metrichmsr.export.overlay_meshes import blend_meshes, clay_color, join_people
 from metrichmsr.export.overlay_text import Box, draw_line, font, overlap, text_size
 from metrichmsr.export.palette import person_color
 from metrichmsr.geometry import intrinsics
+from metrichmsr.scene.surface import ScenePoints
 from metrichmsr.structures import Camera, Person
 
 BACKGROUND = (250, 250, 248)
@@ -38,7 +39,7 @@ _FAR_AWAY = 2000.0
 _SIDE_WITH_CAMERA_M = 8.0
 
 # The side view shows what is so near the people sideways, the top view what is no higher above their heads: walls and
-# ceiling would hide all else. Dots are that much paler than the photo.
+# ceiling would hide all else. ScenePoints are that much paler than the photo.
 _ASIDE_M, _ABOVE_M = 0.6, 0.1
 _PALE = 0.45
 
@@ -60,13 +61,6 @@ SIDE = View("side", "z forward, y down (m)", ((0, 0, 1), (0, 1, 0), (-1, 0, 0)),
 TOP = View("top", "x right, z forward (m)", ((1, 0, 0), (0, 0, -1), (0, 1, 0)), (0, 0, -1))
 
 
-class Dots(NamedTuple):
-    """The surroundings as coloured points, camera frame."""
-
-    points_m: Float[np.ndarray, "N 3"]
-    colors: UInt8[np.ndarray, "N 3"]
-
-
 class _Plot(NamedTuple):
     """Where view coordinates (right, down; metres) lie in the plot (pixels)."""
 
@@ -81,7 +75,7 @@ class _Plot(NamedTuple):
 
 
 def draw_view(
-    view: View, people: Sequence[Person], camera: Camera, width: int, height: int, *, dots: Dots | None = None
+    view: View, people: Sequence[Person], camera: Camera, width: int, height: int, *, dots: ScenePoints | None = None
 ) -> Image.Image:
     """One view as a picture of the given size: title, grid with ticks, camera, surroundings, people with their ids.
 
@@ -135,7 +129,7 @@ def _blend_people(canvas: np.ndarray, people: Sequence[Person], axes: np.ndarray
 
 
 def _draw_dots(
-    canvas: np.ndarray, dots: Dots, people: Sequence[Person], axes: np.ndarray, plot: _Plot, view: View
+    canvas: np.ndarray, dots: ScenePoints, people: Sequence[Person], axes: np.ndarray, plot: _Plot, view: View
 ) -> None:
     """Points of the surroundings, the nearest to the viewer on top."""
     vertices = np.concatenate([person.vertices_m for person in people])

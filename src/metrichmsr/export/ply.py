@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.export.normals import vertex_normals
 from metrichmsr.export.palette import person_color
+from metrichmsr.scene.outlines import Surroundings
 from metrichmsr.structures import Person, Recovery
 
 
@@ -48,37 +49,25 @@ def write_ply(
     triangles = np.empty(len(faces), dtype=[("count", "u1"), ("corner", "<i4", 3)])
     triangles["count"] = 3
     triangles["corner"] = faces
-    header = [
-        "ply",
-        "format binary_little_endian 1.0",
-        *(f"comment {' '.join(line.split())}" for line in comments),
+    elements = (
         f"element vertex {len(corners)}",
         *(f"property float {name}" for name in ("x", "y", "z", "nx", "ny", "nz")),
         f"element face {len(triangles)}",
         "property list uchar int vertex_indices",
-        "end_header",
-    ]
-    with atomic_file(path) as temporary, temporary.open("xb") as file:
-        file.write(("\n".join(header) + "\n").encode("ascii", errors="replace"))
-        file.write(corners.tobytes())
-        file.write(triangles.tobytes())
+    )
+    _write(path, comments, elements, corners.tobytes() + triangles.tobytes())
 
 
-def write_scene_ply(recovery: Recovery, path: Path) -> None:
+def write_scene_ply(recovery: Recovery, path: Path, surroundings: Surroundings | None = None) -> None:
     """Write the surroundings as coloured points with the people's vertices among them, each person in a colour.
 
-    Camera frame (x right, y down, z forward), metres, as the header says.
+    Camera frame (x right, y down, z forward), metres, as the header says. ``surroundings`` of the recovery are found
+    where they are not given.
     """
-    from metrichmsr.scene.outlines import surroundings_without
-    from metrichmsr.scene.surface import scene_points
-
-    scene = recovery.scene
     points, colors = [np.zeros((0, 3), np.float32)], [np.zeros((0, 3), np.uint8)]
-    if scene is not None:
-        exclude = surroundings_without(recovery)
-        cloud = scene_points(
-            recovery.image, scene.depth_m, recovery.camera, confidence=scene.confidence, exclude=exclude
-        )
+    surroundings = surroundings or Surroundings.of(recovery)
+    if surroundings is not None:
+        cloud = surroundings.points()
         points.append(cloud.points_m)
         colors.append(cloud.colors)
     for person in recovery.people:
@@ -98,15 +87,22 @@ def write_points(
     """Write coloured points as binary little-endian PLY, atomically; float32."""
     rows = np.empty(len(points), dtype=[("place", "<f4", 3), ("color", "u1", 3)])
     rows["place"], rows["color"] = points, colors
+    elements = (
+        f"element vertex {len(rows)}",
+        *(f"property float {name}" for name in ("x", "y", "z")),
+        *(f"property uchar {name}" for name in ("red", "green", "blue")),
+    )
+    _write(path, comments, elements, rows.tobytes())
+
+
+def _write(path: Path, comments: Iterable[str], elements: Iterable[str], data: bytes) -> None:
     header = [
         "ply",
         "format binary_little_endian 1.0",
         *(f"comment {' '.join(line.split())}" for line in comments),
-        f"element vertex {len(rows)}",
-        *(f"property float {name}" for name in ("x", "y", "z")),
-        *(f"property uchar {name}" for name in ("red", "green", "blue")),
+        *elements,
         "end_header",
     ]
     with atomic_file(path) as temporary, temporary.open("xb") as file:
         file.write(("\n".join(header) + "\n").encode("ascii", errors="replace"))
-        file.write(rows.tobytes())
+        file.write(data)

@@ -6,11 +6,14 @@ import fnmatch
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from metrichmsr.export.atomic import atomic_folder
 from metrichmsr.export.schema import ResultDocument
 from metrichmsr.structures import Recovery
+
+if TYPE_CHECKING:
+    from metrichmsr.scene.outlines import Surroundings
 
 Format = Literal["ply", "glb", "overlay", "depth", "points"]
 """What can be saved beside ``result.json``, which always is."""
@@ -82,6 +85,11 @@ def write_result_folder(
     scene = recovery.scene
     depth = "depth.npz" if scene is not None and "depth" in formats else None
     document = result_document(recovery, frame=frame, meshes=meshes, depth=depth)
+    surroundings = None
+    if scene is not None and {"glb", "points", "overlay"} & set(formats):
+        from metrichmsr.scene.outlines import Surroundings
+
+        surroundings = Surroundings.of(recovery)
     with atomic_folder(folder, is_ours=_is_ours) as partial:
         if "ply" in formats:
             from metrichmsr.export.ply import write_person_ply
@@ -91,7 +99,7 @@ def write_result_folder(
         if "glb" in formats:
             from metrichmsr.export.glb import write_glb
 
-            write_glb(recovery, partial / "scene.glb")
+            write_glb(recovery, partial / "scene.glb", surroundings)
         if scene is not None and "depth" in formats:
             from metrichmsr.export.depth_files import write_depth
 
@@ -99,9 +107,9 @@ def write_result_folder(
         if scene is not None and "points" in formats:
             from metrichmsr.export.ply import write_scene_ply
 
-            write_scene_ply(recovery, partial / "scene.ply")
+            write_scene_ply(recovery, partial / "scene.ply", surroundings)
         if "overlay" in formats:
-            _write_overlay(recovery, partial / "overlay.png")
+            _write_overlay(recovery, partial / "overlay.png", surroundings)
         document["timings_ms"]["export"] = round(1000 * (time.perf_counter() - start), 3)
         write_result(document, partial / "result.json")
     return folder, document
@@ -111,12 +119,12 @@ def _is_ours(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _OURS)
 
 
-def _write_overlay(recovery: Recovery, path: Path) -> None:
+def _write_overlay(recovery: Recovery, path: Path, surroundings: Surroundings | None) -> None:
     from PIL import Image
 
     from metrichmsr.export.atomic import atomic_file
     from metrichmsr.export.overlay import draw_overlay
 
-    picture = draw_overlay(recovery)
+    picture = draw_overlay(recovery, surroundings)
     with atomic_file(path) as temporary:
         Image.fromarray(picture).save(temporary, compress_level=_PNG_LEVEL)

@@ -1,4 +1,4 @@
-"""What of a depth map is left out of the surroundings: the people, and the ramps around them.
+"""The surroundings of a recovery's people: its depth map without the people and the ramps around them.
 
 A network's depth does not jump at a person's outline: over tens of pixels it runs from the body back to the wall. Seen
 from another side that is a skirt of smeared photo, hung between them.
@@ -6,13 +6,15 @@ from another side that is a skirt of smeared photo, hung between them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
 from metrichmsr.geometry import ray_map, scale_intrinsics
-from metrichmsr.scene.surface import people_pixels
+from metrichmsr.scene.surface import MAX_POINTS, ScenePoints, SceneSurface, people_pixels, scene_mesh, scene_points
 from metrichmsr.structures import Camera, Recovery, Scene
 
 _REACH = 0.045
@@ -21,6 +23,40 @@ _STEP = 1.25
 """Background that is nearer than this (ratio) to the body makes no ramp worth cutting."""
 _ON_GROUND_M = 0.2
 _LONG_SIDE = 640
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """The scene of a recovery as something to look at; what is left out is found once for mesh and points."""
+
+    recovery: Recovery
+    scene: Scene
+    left_out: Bool[np.ndarray, "H W"]
+    """Pixels of the people and the ramps around them."""
+
+    @classmethod
+    def of(cls, recovery: Recovery) -> Surroundings | None:
+        """None where no depth stage ran."""
+        if recovery.scene is None:
+            return None
+        return cls(recovery, recovery.scene, surroundings_without(recovery))
+
+    def mesh(self) -> SceneSurface:
+        """Textured triangles, see :func:`~metrichmsr.scene.surface.scene_mesh`."""
+        scene = self.scene
+        return scene_mesh(scene.depth_m, self.recovery.camera, confidence=scene.confidence, exclude=self.left_out)
+
+    def points(self, max_points: int = MAX_POINTS) -> ScenePoints:
+        """Coloured points, see :func:`~metrichmsr.scene.surface.scene_points`."""
+        scene = self.scene
+        return scene_points(
+            self.recovery.image,
+            scene.depth_m,
+            self.recovery.camera,
+            confidence=scene.confidence,
+            exclude=self.left_out,
+            max_points=max_points,
+        )
 
 
 def surroundings_without(recovery: Recovery) -> Bool[np.ndarray, "H W"]:

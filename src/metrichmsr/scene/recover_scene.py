@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from metrichmsr.scene.depth.protocol import DepthEstimate, DepthSource, SceneAnchors
 from metrichmsr.structures import Camera, Person, Scene
@@ -63,6 +63,7 @@ class SceneRecoverer:
         """
         from metrichmsr.scene.anchors import render_anchors
         from metrichmsr.scene.ground import find_ground, foot_clearance
+        from metrichmsr.scene.surface import segmented
         from metrichmsr.scene.world import world_from_camera
 
         with stage("anchors"):
@@ -80,7 +81,7 @@ class SceneRecoverer:
             warnings.append(f"depth of {self.source.name} is relative: without people it has no metres, and is unknown")
             depth = np.full_like(depth, np.nan)
         with stage("ground"):
-            mask = _anyone(people, anchors)
+            mask = (anchors.person >= 0) | segmented(people, anchors.mask.shape)
             ground = find_ground(
                 depth,
                 camera,
@@ -133,12 +134,3 @@ def _no_anchors(camera: Camera) -> SceneAnchors:
         person=np.full(shape, -1, np.int16),
         relative_std=np.zeros(0, np.float32),
     )
-
-
-def _anyone(people: Sequence[Person], anchors: SceneAnchors) -> Bool[np.ndarray, "H W"]:
-    """Where anybody is, by segmentation or by body."""
-    mask = anchors.person >= 0
-    for person in people:
-        if person.mask is not None:
-            mask = mask | person.mask
-    return mask

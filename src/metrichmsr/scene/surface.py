@@ -72,6 +72,15 @@ class _Grid(NamedTuple):
     used: Bool[np.ndarray, "h w"]
 
 
+def segmented(people: Sequence[Person], shape: tuple[int, ...]) -> Bool[np.ndarray, "H W"]:
+    """Pixels of anybody's own mask; masks of another size are passed over."""
+    shown = np.zeros(shape, dtype=bool)
+    for person in people:
+        if person.mask is not None and person.mask.shape == shown.shape:
+            shown |= person.mask
+    return shown
+
+
 def people_pixels(
     people: Sequence[Person],
     depth_m: Float[np.ndarray, "H W"],
@@ -87,10 +96,7 @@ def people_pixels(
         anchor_m: rendered depth of the bodies, NaN elsewhere. It adds pixels whose depth is near the body's; what
             stands in front of somebody stays.
     """
-    shown = np.zeros(depth_m.shape, dtype=bool)
-    for person in people:
-        if person.mask is not None and person.mask.shape == shown.shape:
-            shown |= person.mask
+    shown = segmented(people, depth_m.shape)
     if anchor_m is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
             shown |= np.abs(np.log(depth_m / anchor_m)) < _SAME_SURFACE
