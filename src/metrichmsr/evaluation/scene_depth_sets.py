@@ -173,7 +173,7 @@ class SimulatedDepth:
                 person[one.mask] = row
         maps = torch.zeros(1, height, width)
         samples = SceneSamples(
-            image=torch.from_numpy(image).permute(2, 0, 1)[None],
+            image=torch.from_numpy(np.array(image)).permute(2, 0, 1)[None],  # a copy: decoders give read-only pictures
             depth_m=torch.from_numpy(truth)[None],
             far=maps.to(torch.uint8),
             person=torch.from_numpy(person)[None],

@@ -82,6 +82,18 @@ class LossTerms:
         return {f.name: float(getattr(self, f.name).detach()) for f in fields(self)}
 
 
+NEAREST_M = 0.2
+"""Nearer joints have no meaningful projection."""
+
+
+def projected(
+    points_m: Float[Tensor, "B N 3"], K_crop: Float[Tensor, "B 3 3"], crop_size: int
+) -> Float[Tensor, "B N 2"]:
+    """π: where points are seen, in half crops from the crop's corner."""
+    homogeneous = points_m @ K_crop.transpose(1, 2)
+    return homogeneous[..., :2] / homogeneous[..., 2:].clamp_min(NEAREST_M) * (2 / crop_size)
+
+
 def joints2d_loss(
     joints_m: Float[Tensor, "B N 3"], truth_m: Float[Tensor, "B N 3"], K_crop: Float[Tensor, "B 3 3"], crop_size: int
 ) -> Float[Tensor, "B"]:
@@ -89,13 +101,9 @@ def joints2d_loss(
 
     Joints less than 0.2 m before the camera have no meaningful projection and are left out.
     """
-    usable = (joints_m[..., 2] > 0.2) & (truth_m[..., 2] > 0.2)
-
-    def project(points: Tensor) -> Tensor:
-        homogeneous = points @ K_crop.transpose(1, 2)
-        return homogeneous[..., :2] / homogeneous[..., 2:].clamp_min(0.2) * (2 / crop_size)
-
-    distance = (project(joints_m) - project(truth_m)).abs().sum(-1).clamp_max(2.0)
+    usable = (joints_m[..., 2] > NEAREST_M) & (truth_m[..., 2] > NEAREST_M)
+    predicted, true = (projected(points, K_crop, crop_size) for points in (joints_m, truth_m))
+    distance = (predicted - true).abs().sum(-1).clamp_max(2.0)
     return (distance * usable).sum(-1) / usable.sum(-1).clamp_min(1)
 
 

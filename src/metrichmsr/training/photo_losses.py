@@ -18,7 +18,7 @@ from metrichmsr.bodies.shape_prior import ShapePrior
 from metrichmsr.hmr.body_parameters import BodyParameters
 from metrichmsr.hmr.network import MetricBodies, NetworkOutput
 from metrichmsr.hmr.pose_prior import PosePrior
-from metrichmsr.training.losses import LossWeights
+from metrichmsr.training.losses import NEAREST_M, LossWeights, projected
 from metrichmsr.training.samples import Samples
 
 
@@ -102,9 +102,8 @@ def labelled_joints2d_loss(
         K_crop: (crop from image)·K.
         crop_size: pixels of a crop's side.
     """
-    homogeneous = joints_m @ K_crop.transpose(1, 2)
-    place = homogeneous[..., :2] / homogeneous[..., 2:].clamp_min(0.2) * (2 / crop_size) - 1
-    weight = keypoints[..., 2] * (joints_m[..., 2] > 0.2)
+    place = projected(joints_m, K_crop, crop_size) - 1
+    weight = keypoints[..., 2] * (joints_m[..., 2] > NEAREST_M)
     distance = (place - keypoints[..., :2]).abs().sum(-1).clamp_max(2.0)
     return (distance * weight).sum(-1) / weight.sum(-1).clamp_min(1)
 
