@@ -220,15 +220,16 @@ def deadline(minutes: float) -> float | None:
 
 
 def _initial(path: Path, config: NetworkConfig) -> dict[str, Tensor]:
-    """Weights to start from; a network without the feature map may lend the rest of them to one with it."""
+    """Weights to start from; a network without the feature map, up or the stature's bins may lend the others."""
     from metrichmsr.hmr.checkpoint import load_network
     from metrichmsr.hmr.network import build
 
     network, there, _ = load_network(path)
-    if dataclasses.replace(there, features=config.features, feature_dropout=config.feature_dropout) != config:
+    lent = {name: getattr(config, name) for name in ("features", "feature_dropout", "gravity", "stature_bins")}
+    if dataclasses.replace(there, **lent) != config:
         raise InputError(f"{path}: its network is not the one to be trained; give the same --config.network")
-    weights, lent = dict(build(config).state_dict()), dict(network.state_dict())
-    weights |= {name: tensor for name, tensor in lent.items() if name in weights}
+    weights = dict(build(config).state_dict())
+    weights |= {name: tensor for name, tensor in network.state_dict().items() if name in weights}
     return weights
 
 

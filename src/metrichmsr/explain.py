@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metrichmsr.errors import InputError, UsageError
-from metrichmsr.recover import Recoverer, RecoverOptions, Stopwatch
+from metrichmsr.recover import Recoverer, RecoverOptions, Sight, Stopwatch
 from metrichmsr.structures import Camera, Recovery
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from metrichmsr.hmr.estimates import BodyEstimates
     from metrichmsr.hmr.routing_maps import LayerTrace, TokenLayout
     from metrichmsr.images import Photo
-    from metrichmsr.people import People
     from metrichmsr.people.landmarks import Landmarks
 
 
@@ -86,9 +85,9 @@ class Explainer:
         recovery, sight = self._recoverer.watch(source, camera)
         if sight is None:
             raise InputError(f"{recovery.image_path}: nobody was found in this picture, so there is nothing to explain")
-        return self._look_inside(recovery, *sight)
+        return self._look_inside(recovery, sight)
 
-    def _look_inside(self, recovery: Recovery, people: People, camera: Camera) -> Explanation:
+    def _look_inside(self, recovery: Recovery, sight: Sight) -> Explanation:
         import torch
 
         from metrichmsr.hmr.attribution import effects_of_experts
@@ -99,7 +98,9 @@ class Explainer:
 
         regressor = self._recoverer.regressor
         config = regressor.config
-        evidence, K_crop = evidence_from_landmarks(people.landmarks, camera.K, ray_size=config.ray_size)
+        evidence, K_crop = evidence_from_landmarks(
+            sight.people.landmarks, sight.camera.K, ray_size=config.ray_size, up=sight.up
+        )
         _, layers, tokens = trace(regressor.network, evidence)
         # Joints and stature are enough to compare bodies.
         joints_alone = regressor.parameters.body.restricted_to(torch.arange(1))
@@ -108,7 +109,7 @@ class Explainer:
         )
         return Explanation(
             recovery=recovery,
-            landmarks=people.landmarks,
+            landmarks=sight.people.landmarks,
             K_crop=K_crop.numpy().astype(np.float64),
             crop_size=CROP_SIZE,
             layout=token_layout(regressor.network, config, tokens),
@@ -129,18 +130,16 @@ def explain(source: str | Path | np.ndarray, *, camera: Camera | None = None, **
 class _Watched(Recoverer):
     """Keeps what the network was given."""
 
-    _sight: tuple[People, Camera] | None = None
+    _sight: Sight | None = None
 
-    def watch(
-        self, source: str | Path | np.ndarray | Photo, camera: Camera | None
-    ) -> tuple[Recovery, tuple[People, Camera] | None]:
+    def watch(self, source: str | Path | np.ndarray | Photo, camera: Camera | None) -> tuple[Recovery, Sight | None]:
         """The recovery, and what the network was given for it; None where nobody was found."""
         self._sight = None
         return self(source, camera=camera), self._sight
 
-    def _estimate(self, people: People, camera: Camera, warnings: list[str], watch: Stopwatch) -> BodyEstimates:
-        self._sight = people, camera
-        return super()._estimate(people, camera, warnings, watch)
+    def _estimate(self, sight: Sight, warnings: list[str], watch: Stopwatch) -> BodyEstimates:
+        self._sight = sight
+        return super()._estimate(sight, warnings, watch)
 
 
 def _notes(config: NetworkConfig) -> tuple[str, ...]:

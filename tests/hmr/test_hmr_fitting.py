@@ -70,7 +70,7 @@ def make_evidence(fitter: Fitter, state: FitState, *, focal: float = 1000.0, noi
         seen=torch.ones(n, 33, dtype=torch.bool),
         size_px=size,
         world_m=points - points[:, 23:25].mean(1, keepdim=True),
-        world_weight=torch.ones(n),
+        score=torch.ones(n),
         outside_map=torch.zeros(n, DISTANCE_MAP_SIZE, DISTANCE_MAP_SIZE),
         map_from_image=torch.eye(3).expand(n, 3, 3),
         outline_px=torch.full((n, OUTLINE_POINTS, 2), torch.nan),

@@ -79,7 +79,7 @@ def test_trace_is_what_the_network_did_and_leaves_it_as_it_was() -> None:
     assert layers[1].routing is not None
     assert torch.equal(layers[1].routing.combine, before.patch_routing[1].combine)
     assert list(layers[1].added) == ["routed 1", "routed 2", "routed 3", "routed 4", "shared", "ray"]
-    assert layers[1].added["ray"].shape == (2, 17)
+    assert layers[1].added["ray"].shape == (2, 18)  # summary, 16 patches, gravity
     assert torch.allclose(torch.stack(list(layers[1].shares().values())).sum(0), torch.ones(2, 97))
     assert not any(module._forward_hooks for module in network.modules())
 

@@ -92,7 +92,7 @@ def test_wrong_intrinsics_scale_the_focal_length_alone(samples: Samples) -> None
 def test_proportions_change_and_places_stay(samples: Samples) -> None:
     before = samples.landmarks
     after = misproportion(before, 0.2, torch.Generator().manual_seed(0))
-    face, shoulders, wrist, thumb = slice(0, 11), [11, 12], 15, 21
+    face, shoulders, elbows, wrist, thumb, hips = slice(0, 11), [11, 12], [13, 14], 15, 21, [23, 24]
 
     def width(landmarks: torch.Tensor, columns: slice) -> torch.Tensor:
         part = landmarks[:, face, columns]
@@ -102,7 +102,9 @@ def test_proportions_change_and_places_stay(samples: Samples) -> None:
     in_space = width(after, slice(6, 9)) / width(before, slice(6, 9))
     assert 0.1 < in_picture.log().std() < 0.3
     torch.testing.assert_close(in_picture, in_space, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(after[:, shoulders, :2].mean(1), before[:, shoulders, :2].mean(1))
+    assert torch.equal(after[:, elbows, :2], before[:, elbows, :2])
+    trunk = [(at[:, shoulders, :2].mean(1) - at[:, hips, :2].mean(1)).norm(dim=-1) for at in (before, after)]
+    assert 0.1 < (trunk[1] / trunk[0]).log().std() < 0.3, "hips and shoulders are marked elsewhere along the trunk"
     reach = [(landmarks[:, thumb] - landmarks[:, wrist])[:, :2].norm(dim=-1) for landmarks in (before, after)]
     assert not torch.allclose(*reach, rtol=0.05)
     assert torch.equal(after[..., 2:6], before[..., 2:6]), "how sure it is of them"

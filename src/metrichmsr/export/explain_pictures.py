@@ -66,8 +66,8 @@ class PersonPictures:
             )
         side = self.explanation.config.ray_size // self.explanation.config.ray_patch
         strength = layer.added["ray"][self.person].numpy()
-        if len(strength) == 1 + side * side:  # the first is the summary of the map; without rays there is no map
-            cells = strength[1:].reshape(side, side)
+        if self.explanation.config.ray_map:  # the first is the summary of the map; behind the map gravity may stand
+            cells = strength[1 : 1 + side * side].reshape(side, side)
             low, high = math.floor(10 * cells.min()) / 10, math.ceil(10 * cells.max()) / 10
             picture = panels.draw_grid_heat(self.crop, cells, low=low, high=high)
             made["ray"] = Panel(

@@ -26,12 +26,13 @@ from metrichmsr.hmr.crop_evidence import CROP_SIZE
 from metrichmsr.hmr.heads import camera_from_crop, decode_position
 from metrichmsr.hmr.image_encoders import CropEvidence
 from metrichmsr.hmr.network import MetricHMR
+from metrichmsr.hmr.stature_grid import BIN_M, STATURES_M
 
 FORMAT = "metrichmsr-onnx/1"
 OPSET = 20
 """The first with GELU as one operation."""
 
-_OPTIONAL = ("features", "mask")
+_OPTIONAL = ("features", "mask", "up")
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,11 @@ class PortableNetwork(nn.Module):
         K_crop: Float[Tensor, "B 3 3"],
         features: Float[Tensor, "B 192 16 16"] | None = None,
         mask: Float[Tensor, "B 1 16 16"] | None = None,
+        up: Float[Tensor, "B 4"] | None = None,
     ) -> tuple[Tensor, ...]:
         """In the order of :func:`outputs`; the same as :meth:`MetricHMR.place` without the body."""
-        answers = self.network(CropEvidence(rays=rays, landmarks=landmarks, features=features, mask=mask)).heads
+        crops = CropEvidence(rays=rays, landmarks=landmarks, features=features, mask=mask, up=up)
+        answers = self.network(crops).heads
         view = camera_from_crop(K_crop.float(), self.crop_size)
         root = view @ answers.rotations[:, 0]
         return (
@@ -81,6 +84,7 @@ class PortableNetwork(nn.Module):
             answers.log_sigma_distance.exp(),
             answers.log_sigma_height.exp(),
             answers.log_sigma_joints.exp(),
+            *(() if answers.stature_logits is None else (answers.stature_logits,)),
         )
 
 
@@ -109,15 +113,23 @@ def inputs(config: NetworkConfig) -> tuple[Port, ...]:
         ),
         Port("features", (192, 16, 16), "1", "crop", "BlazePose heavy's r16 features"),
         Port("mask", (1, 16, 16), "probability", "crop", "share of each cell that shows the person"),
+        Port(
+            "up",
+            (4,),
+            "1",
+            "crop (hmr/gravity.py: gravity_inputs)",
+            "unit vector against gravity, and minus the log of its sigma in radians; zeros where it is not known",
+        ),
     )
-    return ports if config.features else tuple(port for port in ports if port.name not in _OPTIONAL)
+    absent = {*(() if config.features else ("features", "mask")), *(() if config.gravity else ("up",))}
+    return tuple(port for port in ports if port.name not in absent)
 
 
 def outputs(network: MetricHMR) -> tuple[Port, ...]:
     """Outputs of the graph of a network, in order."""
     sizes = network.heads.sizes
     relative = "parent bone; the first, the root: body to camera frame"
-    return (
+    ports = (
         Port("rotations", (sizes.bones, 3, 3), "1", relative, "rotation matrices of the bones listed in 'bones'"),
         Port("shape", (sizes.shapes,), "1", "-", "shape parameters of the body model, listed in 'shape_names'"),
         Port("translation_m", (3,), "m", "camera", "position of the pelvis joint"),
@@ -125,6 +137,10 @@ def outputs(network: MetricHMR) -> tuple[Port, ...]:
         Port("height_sigma_m", (), "m", "-", "one sigma of the stature"),
         Port("joint_sigma_m", (17,), "m", "relative to the pelvis", "one sigma per axis of the COCO-17 joints"),
     )
+    if network.heads.stature is None:
+        return ports
+    bins = f"log odds of statures from {STATURES_M[0]} to {STATURES_M[-1]} m, {BIN_M} m apart"
+    return (*ports, Port("stature_logits", (len(STATURES_M),), "1", "-", bins))
 
 
 def random_inputs(config: NetworkConfig, batch: int, *, seed: int = 0) -> dict[str, Tensor]:

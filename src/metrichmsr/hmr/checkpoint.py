@@ -19,6 +19,8 @@ from metrichmsr.hmr.network import MetricHMR, build
 
 FORMAT = "metrichmsr-hmr/1"
 """Changes whenever older files could no longer be read."""
+_BEFORE: dict[str, bool] = {"gravity": False, "stature_bins": False}
+"""What networks were that say nothing of these parts: older than they."""
 
 
 def save_network(
@@ -95,6 +97,6 @@ def _read_config(path: Path, text: str) -> NetworkConfig:
         known = {field.name for field in fields(NetworkConfig)}
         if unknown := set(values) - known:
             raise ModelFileError(f"{path}: made by a newer version (it knows {', '.join(sorted(unknown))})")
-        return NetworkConfig(**values)
+        return NetworkConfig(**{**_BEFORE, **values})
     except (ValueError, TypeError) as error:
         raise ModelFileError(f"{path}: its config cannot be read ({error})") from error

@@ -42,6 +42,10 @@ class NetworkConfig:
     """Layers of the ray encoder."""
     position: Literal["crop", "xyz"] = "crop"
     """The root's place in the crop and its depth through K', or plain metres (ablation)."""
+    gravity: bool = True
+    """Where up is, as far as it is known, is one more ray token."""
+    stature_bins: bool = True
+    """Stature is told as a distribution over :data:`~metrichmsr.hmr.stature_grid.STATURES_M` as well."""
     features: bool = True
     """BlazePose's feature map and mask beside its landmarks."""
     feature_dropout: float = 0.1

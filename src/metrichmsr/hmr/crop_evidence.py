@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import Protocol
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from metrichmsr.geometry import ray_map
+from metrichmsr.hmr.gravity import gravity_inputs
 from metrichmsr.hmr.image_encoders import CropEvidence
 from metrichmsr.people.landmarks import Landmarks
 
@@ -16,8 +20,22 @@ CROP_SIZE = 256
 _FEATURE_CELLS = 16
 
 
+class Up(Protocol):
+    """Which way is up in a picture, as :class:`~metrichmsr.calibration.estimators.UpEstimate` tells it."""
+
+    @property
+    def direction(self) -> Float[np.ndarray, "3"]:
+        """Unit vector against gravity, camera frame."""
+        ...
+
+    @property
+    def std_deg(self) -> float:
+        """Root mean square angle between ``direction`` and the true one, degrees."""
+        ...
+
+
 def evidence_from_landmarks(
-    landmarks: Landmarks, K: Float[np.ndarray, "3 3"], *, ray_size: int
+    landmarks: Landmarks, K: Float[np.ndarray, "3 3"], *, ray_size: int, up: Up | None = None
 ) -> tuple[CropEvidence, Float[Tensor, "N 3 3"]]:
     """Evidence of N people in one picture, and K_crop = (crop from image)·K of each.
 
@@ -27,6 +45,7 @@ def evidence_from_landmarks(
         landmarks: what was seen.
         K: intrinsics of the picture.
         ray_size: rows and columns of the ray map.
+        up: which way is up in the picture; withheld by default.
     """
     crop_from_image = torch.from_numpy(landmarks.crop_from_image).float()
     K_crop = crop_from_image.double() @ torch.from_numpy(np.asarray(K, dtype=np.float64))
@@ -46,6 +65,14 @@ def evidence_from_landmarks(
             crop_from_image,
         ),
         mask=torch.nn.functional.avg_pool2d(logits.sigmoid()[:, None], cell),
+        up=None
+        if up is None
+        else gravity_inputs(
+            torch.tensor(up.direction, dtype=torch.float32).expand(len(K_crop), 3),
+            torch.full((len(K_crop),), math.radians(up.std_deg)),
+            K_crop.float(),
+            crop_size=CROP_SIZE,
+        ),
     )
     return evidence, K_crop.float()
 

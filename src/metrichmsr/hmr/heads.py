@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from metrichmsr.geometry import camera_from_view, invert_intrinsics, rotation_6d_to_matrix
 from metrichmsr.hmr.body_parameters import BodySizes
+from metrichmsr.hmr.stature_grid import STATURES_M
 
 _TYPICAL_EXTENT_M = 2.2
 """Metres that a person's crop spans at the person's depth: where training starts."""
@@ -42,6 +43,8 @@ class HeadOutput:
     """Log of one sigma of stature, metres."""
     log_sigma_joints: Float[Tensor, "B 17"]
     """Log of one sigma of each COCO-17 joint relative to the root, metres (mean over the axes)."""
+    stature_logits: Float[Tensor, "B S"] | None = None
+    """Log odds of statures on :data:`~metrichmsr.hmr.stature_grid.STATURES_M`."""
 
 
 class Head(nn.Module):
@@ -70,10 +73,18 @@ class Heads(nn.Module):
         sizes: of the body model.
         mean_shape: shape that predictions start from.
         plain_xyz: predict the position as plain metres (ablation).
+        stature_bins: tell the stature as a distribution as well.
     """
 
     def __init__(
-        self, width: int, hidden: int, sizes: BodySizes, *, mean_shape: Float[Tensor, "S"], plain_xyz: bool
+        self,
+        width: int,
+        hidden: int,
+        sizes: BodySizes,
+        *,
+        mean_shape: Float[Tensor, "S"],
+        plain_xyz: bool,
+        stature_bins: bool = False,
     ) -> None:
         super().__init__()
         self.sizes = sizes
@@ -91,6 +102,7 @@ class Heads(nn.Module):
         extent = torch.tensor(_TYPICAL_EXTENT_M).log()
         start = torch.tensor([0.0, 0.0, 4.0] if plain_xyz else [0.0, 0.0, float(extent)])
         self.position = Head(width, hidden, torch.cat([start, torch.tensor([_SIGMA_START])]))
+        self.stature = Head(width, hidden, torch.zeros(len(STATURES_M))) if stature_bins else None
 
     low: Tensor
     range: Tensor
@@ -101,6 +113,13 @@ class Heads(nn.Module):
         self.position.out.bias[-1] += math.log(distance)
         self.shape.out.bias[-1] += math.log(height)
         self.pose.out.bias[-17:] += math.log(joints)
+
+    @torch.no_grad()
+    def temper_statures(self, temperature: float) -> None:
+        """Divide the logits of the statures' distribution by a temperature (calibration)."""
+        assert self.stature is not None
+        for parameter in self.stature.out.parameters():
+            parameter.div_(temperature)
 
     def forward(self, x: Float[Tensor, "B W"]) -> HeadOutput:
         """Predictions in float32."""
@@ -118,6 +137,7 @@ class Heads(nn.Module):
             log_sigma_distance=position[:, 3].clamp(-6, 2),
             log_sigma_height=shape[:, -1].clamp(-6, 2),
             log_sigma_joints=pose[:, -17:].clamp(-6, 2),
+            stature_logits=None if self.stature is None else self.stature(x).float(),
         )
 
 

@@ -26,6 +26,9 @@ class CropEvidence:
     network's own 3D place (metres, see ``Landmarks.world``, turned with the crop)."""
     mask: Float[Tensor, "B 1 16 16"] | None = None
     """Probability that a cell shows the person."""
+    up: Float[Tensor, "B 4"] | None = None
+    """Which way is up, view frame, and how surely (:func:`~metrichmsr.hmr.gravity.gravity_inputs`); None where it is
+    withheld."""
 
     def __getitem__(self, index: Int64[Tensor, "M"]) -> CropEvidence:
         """Some of the crops."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from metrichmsr.bodies.protocol import BodyOutput
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters, BodySizes
 from metrichmsr.hmr.config import NetworkConfig
+from metrichmsr.hmr.gravity import GravityToken
 from metrichmsr.hmr.heads import HeadOutput, Heads, camera_from_crop, decode_position
 from metrichmsr.hmr.image_encoders import BlazePoseTokens, CropEvidence, ImageEncoder, ViTPoseTokens
 from metrichmsr.hmr.moe import Dense, HumanMoE, Routing
@@ -57,6 +58,8 @@ class MetricBodies:
     height_sigma_m: Float[Tensor, "B"]
     joint_sigma_m: Float[Tensor, "B 17"]
     """One sigma (per axis) of the COCO-17 joints relative to the pelvis."""
+    stature_logits: Float[Tensor, "B S"] | None = None
+    """Log odds of statures on :data:`~metrichmsr.hmr.stature_grid.STATURES_M`."""
 
 
 class MetricHMR(nn.Module):
@@ -65,6 +68,7 @@ class MetricHMR(nn.Module):
     Args:
         image_encoder: crops to image tokens.
         ray_encoder: ray maps to ray tokens; None withholds the ray map (ablation).
+        gravity: which way is up as one more ray token; None withholds it.
         patch_layers: HumanMoE over patch tokens.
         read_out: image-level queries gather from patch tokens.
         global_layers: HumanMoE over image-level tokens.
@@ -79,6 +83,7 @@ class MetricHMR(nn.Module):
         *,
         image_encoder: ImageEncoder,
         ray_encoder: RayEncoder | None,
+        gravity: GravityToken | None = None,
         patch_layers: list[HumanLayer],
         read_out: ReadOut,
         global_layers: list[HumanLayer],
@@ -90,6 +95,7 @@ class MetricHMR(nn.Module):
         super().__init__()
         self.image_encoder = image_encoder
         self.ray_encoder = ray_encoder
+        self.gravity = gravity
         self.patch_layers = nn.ModuleList(patch_layers)
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.02)
         # Stands for the rays where they are withheld.
@@ -105,6 +111,9 @@ class MetricHMR(nn.Module):
         batch = image.shape[0]  # len() would freeze the batch in exported graphs
         withheld = self.no_ray.expand(batch, 1, -1)
         ray = withheld if self.ray_encoder is None else self.ray_encoder(crops.rays)  # B M D
+        if self.gravity is not None:
+            up = ray.new_zeros(batch, 4) if crops.up is None else crops.up
+            ray = torch.cat([ray, self.gravity(up)], dim=1)
         patch_routing, global_routing = [], []
         for layer in self.patch_layers:
             image, ray, routing = layer(image, ray)
@@ -142,6 +151,7 @@ class MetricHMR(nn.Module):
             distance_sigma=output.log_sigma_distance.exp(),
             height_sigma_m=output.log_sigma_height.exp(),
             joint_sigma_m=output.log_sigma_joints.exp(),
+            stature_logits=output.stature_logits,
         )
 
     @torch.no_grad()
@@ -185,6 +195,7 @@ def build(config: NetworkConfig, *, mean_shape: Float[Tensor, "S"] | None = None
         )
         if config.ray_map
         else None,
+        gravity=GravityToken(width) if config.gravity else None,
         patch_layers=[layer() for _ in range(config.patch_layers)],
         read_out=ReadOut(width, config.heads),
         global_layers=[layer() for _ in range(config.global_layers)],
@@ -194,6 +205,7 @@ def build(config: NetworkConfig, *, mean_shape: Float[Tensor, "S"] | None = None
             sizes,
             mean_shape=_middle(sizes) if mean_shape is None else mean_shape,
             plain_xyz=config.position == "xyz",
+            stature_bins=config.stature_bins,
         ),
         queries=config.queries,
         width=width,

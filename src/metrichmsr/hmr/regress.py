@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody
@@ -14,9 +15,11 @@ from metrichmsr.errors import ModelFileError
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
 from metrichmsr.hmr.checkpoint import load_network
 from metrichmsr.hmr.config import NetworkConfig
-from metrichmsr.hmr.crop_evidence import evidence_from_landmarks
+from metrichmsr.hmr.crop_evidence import Up, evidence_from_landmarks
 from metrichmsr.hmr.estimates import BodyEstimates
-from metrichmsr.hmr.network import MetricHMR
+from metrichmsr.hmr.mirror import MirroredUp, averaged, mirrored_intrinsics
+from metrichmsr.hmr.network import MetricBodies, MetricHMR
+from metrichmsr.hmr.stature import POSE_SIGMA, distance_sigma, footing, fuse, summary
 from metrichmsr.people.landmarks import Landmarks
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hmr_small.safetensors"
@@ -58,6 +61,8 @@ class Regressor:
         landmarks: Landmarks,
         K: Float[np.ndarray, "3 3"],
         *,
+        up: Up | None = None,
+        mirrored: tuple[Landmarks, int] | None = None,
         known_height_m: Float[np.ndarray, "N"] | None = None,
         known_depth_m: Float[np.ndarray, "N"] | None = None,
     ) -> BodyEstimates:
@@ -66,19 +71,27 @@ class Regressor:
         Args:
             landmarks: what the landmark network saw.
             K: intrinsics of the picture.
+            up: which way is up in it, as far as that is known.
+            mirrored: what the landmark network saw of the same people in the mirrored picture, and the picture's width;
+                both answers are averaged.
             known_height_m: statures that are known, NaN elsewhere: bodies and distances are scaled to them.
             known_depth_m: z-depths of pelvises that are known, NaN elsewhere: bodies go there and are scaled with it.
         """
-        evidence, K_crop = evidence_from_landmarks(landmarks, K, ray_size=self.config.ray_size)
-        outputs = [
-            self.network.infer(evidence[part], K_crop[part], self.parameters)
-            for part in torch.arange(len(K_crop)).split(_PEOPLE_AT_ONCE)
-        ]
+        outputs = self._infer(landmarks, K, up)
+        if mirrored is not None:
+            seen, width = mirrored
+            turned = None if up is None else MirroredUp.of(up)
+            twins = self._infer(seen, mirrored_intrinsics(K, width), turned)
+            outputs = [averaged(one, two, self.parameters) for one, two in zip(outputs, twins, strict=True)]
         pose = torch.cat([o.pose for o in outputs])
         shape = torch.cat([o.shape for o in outputs])
         translation = torch.cat([o.translation_m for o in outputs])
         height_std = torch.cat([o.height_sigma_m for o in outputs])
         distance_std = torch.cat([o.distance_sigma for o in outputs])
+        if outputs and outputs[0].stature_logits is not None:
+            shape, translation, height_std, distance_std = self._with_company(
+                outputs, landmarks, up, known_height_m, shape, translation, height_std, distance_std
+            )
         known = torch.full_like(height_std, torch.nan)
         if known_depth_m is not None:
             depth = torch.from_numpy(known_depth_m).to(shape)
@@ -89,11 +102,47 @@ class Regressor:
         if bool(torch.isfinite(known).any()):
             shape, translation, held = self._of_height(shape, translation, known)
             # What is known of the stature is known of the distance: only the pose's part of the doubt is left.
-            distance_std = torch.where(held, distance_std.clamp_max(_POSE_SIGMA), distance_std)
+            distance_std = torch.where(held, distance_std.clamp_max(POSE_SIGMA), distance_std)
             height_std = torch.where(held, torch.zeros_like(height_std), height_std)
         joint_std = torch.cat([o.joint_sigma_m for o in outputs])
         body = self.parameters.body(pose, shape, translation)
         return BodyEstimates(body, pose, shape, height_std, distance_std, joint_std)
+
+    def _infer(self, landmarks: Landmarks, K: Float[np.ndarray, "3 3"], up: Up | None) -> list[MetricBodies]:
+        """The network's answers, some people at once."""
+        evidence, K_crop = evidence_from_landmarks(landmarks, K, ray_size=self.config.ray_size, up=up)
+        return [
+            self.network.infer(evidence[part], K_crop[part], self.parameters)
+            for part in torch.arange(len(K_crop)).split(_PEOPLE_AT_ONCE)
+        ]
+
+    def _with_company(
+        self,
+        outputs: list[MetricBodies],
+        landmarks: Landmarks,
+        up: Up | None,
+        known_height_m: Float[np.ndarray, "N"] | None,
+        shape: Float[Tensor, "N S"],
+        translation: Float[Tensor, "N 3"],
+        height_std: Float[Tensor, "N"],
+        distance_std: Float[Tensor, "N"],
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Statures by all evidence of the picture (:mod:`~metrichmsr.hmr.stature`), and what follows from them."""
+        person = torch.cat([o.stature_logits for o in outputs if o.stature_logits is not None]).softmax(-1)
+        before = self.parameters.body.height(shape)
+        ground = None
+        if up is not None:
+            vertices = torch.cat([o.body.vertices_m for o in outputs])
+            direction = torch.tensor(up.direction, dtype=vertices.dtype)
+            ground = footing(vertices, before, direction, ankles_seen(landmarks))
+        known = None if known_height_m is None else torch.from_numpy(known_height_m).to(shape)
+        posterior = fuse(
+            person, ground, up_sigma_rad=math.inf if up is None else math.radians(up.std_deg), known_height_m=known
+        )
+        height, std = summary(posterior)
+        distance_std = distance_sigma(distance_std, height_std, before, std, height)
+        shape, translation, _ = self._of_height(shape, translation, height)
+        return shape, translation, std, distance_std
 
     def _of_height(
         self, shape: Float[Tensor, "B S"], translation: Float[Tensor, "B 3"], known: Float[Tensor, "B"]
@@ -124,5 +173,10 @@ class Regressor:
         return torch.where(held[:, None], chosen, shape), torch.where(held[:, None], scaled, translation), held
 
 
-_POSE_SIGMA = 0.04
-"""Relative doubt of a distance with the stature known: what an uncertain pose leaves."""
+def ankles_seen(landmarks: Landmarks) -> Bool[Tensor, "N"]:
+    """Of whom an ankle is seen."""
+    return torch.from_numpy(landmarks.confidence[:, _ANKLES].max(1) > _SEEN)
+
+
+_ANKLES, _SEEN = [27, 28], 0.5
+"""Landmarks, and the confidence from which on they are seen."""

@@ -121,9 +121,9 @@ class Landmarker:
     ) -> Looks:
         """One crop a person: turned by the keypoints where there are any, upright otherwise."""
         if keypoints is None:
-            return self._look(image, _stack([region_from_box(box) for box in boxes_xyxy]))
+            return self.look_at(image, _stack([region_from_box(box) for box in boxes_xyxy]))
         pairs = zip(keypoints, boxes_xyxy, strict=True)
-        return self._look(image, _stack([region_from_keypoints(points, box) for points, box in pairs]))
+        return self.look_at(image, _stack([region_from_keypoints(points, box) for points, box in pairs]))
 
     def look_at_each(self, images: Sequence[UInt8[np.ndarray, "H W 3"]], regions: Float[np.ndarray, "L 4"]) -> Looks:
         """One region in each of several images, in batches over all: for going through many pictures of one person.
@@ -167,8 +167,8 @@ class Landmarker:
         upright = _stack([region_from_box(box) for box in boxes])
         quarters = (1, 2, 3) if keypoints is None else (0, 1, 2, 3)  # without keypoints the first look was upright
         turned = np.concatenate([upright + np.array([0, 0, 0, quarter * np.pi / 2]) for quarter in quarters])
-        candidates = Looks.concatenate([first, self._look(image, turned)])
-        candidates = Looks.concatenate([candidates, self._look(image, candidates.aligned)])
+        candidates = Looks.concatenate([first, self.look_at(image, turned)])
+        candidates = Looks.concatenate([candidates, self.look_at(image, candidates.aligned)])
         value = candidates.found()
         if keypoints is not None:
             reference = np.tile(keypoints, (len(value) // len(keypoints), 1, 1))
@@ -176,8 +176,13 @@ class Landmarker:
         best = value.reshape(-1, len(boxes)).argmax(0)  # candidates come in rounds over all people
         return candidates[best * len(boxes) + np.arange(len(boxes))]
 
-    def _look(self, image: UInt8[np.ndarray, "H W 3"], regions: Float[np.ndarray, "L 4"]) -> Looks:
-        """The network on these regions, in batches."""
+    def look_at(self, image: UInt8[np.ndarray, "H W 3"], regions: Float[np.ndarray, "L 4"]) -> Looks:
+        """The network on regions of one image, in batches.
+
+        Args:
+            image: upright RGB.
+            regions: center_x, center_y, size, rotation of each (:mod:`metrichmsr.people.crops`).
+        """
         sizes = np.tile(image.shape[:2], (len(regions), 1))
         return self._run(extract_crops(image, regions, crop_size=CROP_SIZE), regions, sizes)
 

@@ -1,7 +1,9 @@
 """What detectors and cameras of the wild do to evidence: wrong intrinsics, noisy, swapped and lost landmarks.
 
 Proportions tell children from grown-ups, and those that the landmark network marks on photographs are not quite those
-that it marks on renderings: pedestrians of a street came out 19 cm too short. So they are made doubtful as well.
+that it marks on renderings: pedestrians of a street came out 19 cm too short. So they are made doubtful as well. Where
+on the trunk hips and shoulders are marked matters most: a longer trunk above shorter legs looks like a body that leans
+towards the camera, and so is nearer.
 
 The landmark network's 3D landmarks lean otherwise on photographs than on renderings (some 7° more towards the camera),
 so how they are turned as a whole is made doubtful: the network shall read it off the picture plane and the rays.
@@ -41,6 +43,27 @@ def wrong_intrinsics(
     return K_crop * scale[:, None]
 
 
+def doubtful_up(
+    up: Float[Tensor, "B 3"], generator: torch.Generator, *, sigma_deg: float | None = None, withheld: float = 0.15
+) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B"]]:
+    """Which way is up as an estimate would have it, and its sigma (radians).
+
+    Args:
+        up: true ones.
+        generator: on the CPU.
+        sigma_deg: of every estimate; anything from 1° to 25° for each if left out.
+        withheld: share of which nothing is told (NaN).
+    """
+    u = torch.rand(2, len(up), generator=generator)
+    normal = torch.randn(len(up), 3, generator=generator)
+    degrees = torch.full((len(up),), sigma_deg) if sigma_deg is not None else 25 ** u[0]
+    sigma = degrees.deg2rad()
+    # σ is of the whole angle: √2 times that about each of two axes. What turns about up itself changes nothing.
+    turn = roma.rotvec_to_rotmat(normal * (sigma / math.sqrt(2))[:, None]).to(up)
+    seen = (turn @ up[..., None]).squeeze(-1)
+    return torch.where((u[1] < withheld)[:, None].to(up.device), torch.nan, seen), sigma.to(up)
+
+
 def _pairs(parts: tuple[str, ...]) -> tuple[list[int], list[int]]:
     left = [i for i, name in enumerate(BLAZEPOSE33) if name.startswith("left_") and name.removeprefix("left_") in parts]
     right = [BLAZEPOSE33.index(BLAZEPOSE33[i].replace("left_", "right_")) for i in left]
@@ -57,6 +80,8 @@ def _sides(name: str) -> list[int]:
 
 _FACE = list(range(11))
 _SIZES = (
+    (_sides("hip"), _sides("shoulder"), 0.7),
+    (_sides("shoulder"), _sides("hip"), 0.3),
     (_FACE, _FACE, 1.0),
     *((_numbers(*(f"{side}_{part}" for part in _ARMS[3:])), _numbers(f"{side}_wrist"), 1.0) for side in _SIDES),
     *((_numbers(*(f"{side}_{part}" for part in _LEGS[3:])), _numbers(f"{side}_ankle"), 1.0) for side in _SIDES),

@@ -11,8 +11,9 @@ from torch import Tensor
 from metrichmsr.errors import InputError
 from metrichmsr.hmr.body_parameters import BodyParameters
 from metrichmsr.hmr.network import MetricHMR
+from metrichmsr.hmr.stature_grid import soft_bins
 from metrichmsr.training.samples import Samples
-from metrichmsr.training.validation import errors
+from metrichmsr.training.validation import errors, shown
 
 SHARE = 0.6827
 """Of a normal distribution within one sigma."""
@@ -41,6 +42,22 @@ def sigma_factor(z: Float[Tensor, "N"]) -> float:
     return max(float(torch.quantile(z.float(), SHARE)), 1e-3)
 
 
+@torch.no_grad()
+def best_temperature(network: MetricHMR, samples: Samples, parameters: BodyParameters, *, ray_size: int) -> float:
+    """By what the logits of the statures' distribution are to be divided, so that held-out statures are likeliest."""
+    logits, truth = [], []
+    for index in torch.arange(len(samples)).split(256):
+        part = samples[index]
+        told = network.infer(shown(part, ray_size, seed=int(index[0])), part.K_crop, parameters).stature_logits
+        assert told is not None
+        logits.append(told)
+        truth.append(parameters.body.height(part.shape.float()))
+    said, target = torch.cat(logits), soft_bins(torch.cat(truth))
+    candidates = torch.logspace(-0.5, 0.7, 61)
+    surprise = torch.stack([-(target * (said / t).log_softmax(-1)).sum(-1).mean() for t in candidates])
+    return float(candidates[surprise.argmin()])
+
+
 def calibrate_sigmas(
     network: MetricHMR, samples: Samples, parameters: BodyParameters, *, ray_size: int
 ) -> SigmaCalibration:
@@ -57,6 +74,9 @@ def calibrate_sigmas(
     """
     if len(samples) < 2 * _FEWEST:
         raise InputError(f"{len(samples)} samples are too few to calibrate sigmas on; at least {2 * _FEWEST}")
+    if network.heads.stature is not None:
+        half = samples[torch.arange(0, len(samples), 2)]
+        network.heads.temper_statures(best_temperature(network, half, parameters, ray_size=ray_size))
     column = errors(network, samples, parameters, ray_size=ray_size)
     z = {kind: column[f"z_{kind}"] for kind in KINDS}
     per_sample = {kind: values.reshape(len(samples), -1) for kind, values in z.items()}

@@ -31,8 +31,9 @@ class TrainConfig:
     """Largest norm of the gradient."""
     ema: float = 0.999
     """Decay of the moving average that is validated and kept."""
-    precision: Literal["no", "bf16"] = "bf16"
-    """Of the network's forward and backward pass; the body model stays float32."""
+    precision: Literal["auto", "no", "bf16"] = "auto"
+    """Of the network's forward and backward pass: bf16 on GPUs; on a CPU float32, twice as fast where it has no matrix
+    units for bf16. The body model stays float32."""
     simulated: float = 0.3
     """Share of batches of simulated landmarks, without pictures, where the data hold both kinds."""
     photos: float = 0.2
@@ -52,7 +53,10 @@ class TrainConfig:
     """Share of landmarks that are lost: anywhere, with little confidence."""
     landmark_proportions: float = 0.1
     """One sigma (log) by which face, hands and feet are marked larger than they are, for each person; half as much the
-    widths of shoulders and hips, a quarter the lengths of neck and legs."""
+    widths of shoulders and hips, a quarter the lengths of neck and legs, and 0.7 and 0.3 how far along the trunk hips
+    and shoulders are marked."""
+    up_withheld: float = 0.15
+    """Share of crops of which the network is not told which way is up; of others with an error of 1° to 25°."""
     feature_gain: float = 0.1
     """One sigma (log) of a gain on each channel of the feature map: photographs are not renderings."""
     world_turn_deg: float = 12.0

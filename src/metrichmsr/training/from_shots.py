@@ -71,6 +71,7 @@ def samples_from_shots(
                 pose=torch.from_numpy(shot.people.pose[:1, driven]),
                 shape=torch.from_numpy(shot.people.shape[:1]),
                 translation_m=torch.from_numpy(shot.people.translation_m[:1]),
+                up=torch.from_numpy(-shot.gravity[None]),
             )
         )
     samples = Samples.concatenate(parts)

@@ -81,7 +81,7 @@ class LandmarkErrors:
         generator: torch.Generator,
         *,
         candidates: int = 2000,
-        milder: float = 0.5,
+        milder: float = 0.65,
     ) -> Float[Tensor, "B 33 9"]:
         """Landmarks of B people as the landmark network would tell them, each with one rendered person's errors.
 
@@ -90,13 +90,13 @@ class LandmarkErrors:
             world_m: true ones, from the middle of the hips, view frame.
             generator: decides everything.
             candidates: of so many random rendered people the one who lies most alike is taken.
-            milder: share of people whose errors are scaled down, by anything to 0.4: photographs are easier to read
+            milder: share of people whose errors are scaled down, by anything to 0.1: photographs are easier to read
                 than renderings.
         """
         drawn = torch.randint(len(self), (min(candidates, len(self)),), generator=generator)
         row = drawn[self._nearest(layout(place, world_m), self.layout[drawn])]
         u = torch.rand(2, len(place), 1, 1, generator=generator)
-        factor = torch.where(u[0] < milder, 0.4 + 0.6 * u[1], torch.ones(()))
+        factor = torch.where(u[0] < milder, 0.1 + 0.9 * u[1], torch.ones(()))
         # True sizes must not show: what tells a child is not its 3D landmarks.
         shape = world_m / size_m(world_m)[:, None, None] + factor * self.world[row]
         world = shape * self.size_m[row][:, None, None]

@@ -17,6 +17,7 @@ from torch import Tensor
 from metrichmsr.geometry import matrix_to_rotation_6d
 from metrichmsr.hmr.heads import HeadOutput, crop_focal
 from metrichmsr.hmr.network import MetricBodies, NetworkOutput
+from metrichmsr.hmr.stature_grid import soft_bins
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class LossWeights:
     height: float = 2.0
     position: float = 2.0
     likelihood: float = 0.1
+    stature: float = 0.1
     balance: float = 0.02
     pose_prior: float = 0.2
     """Of photographs with labelled keypoints, as the next."""
@@ -71,6 +73,7 @@ class LossTerms:
     height: Float[Tensor, ""]
     position: Float[Tensor, ""]
     likelihood: Float[Tensor, ""]
+    stature: Float[Tensor, ""]
     balance: Float[Tensor, ""]
 
     def total(self, weights: LossWeights) -> Float[Tensor, ""]:
@@ -147,6 +150,13 @@ def height_loss(height_m: Float[Tensor, "B"], truth_m: Float[Tensor, "B"]) -> Fl
     return (height_m - truth_m).abs()
 
 
+def stature_loss(output: HeadOutput, truth_m: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+    """(ours) Cross entropy of the stature's distribution; zero for a network that tells none."""
+    if output.stature_logits is None:
+        return torch.zeros_like(truth_m)
+    return -(soft_bins(truth_m) * output.stature_logits.log_softmax(-1)).sum(-1)
+
+
 def position_loss(
     output: HeadOutput,
     translation_m: Float[Tensor, "B 3"],
@@ -201,5 +211,6 @@ def all_terms(
         height=height_loss(body.height_m, truth.height_m).mean(),
         position=position_loss(heads, bodies.translation_m, truth, crop_size).mean(),
         likelihood=likelihood.mean(),
+        stature=stature_loss(heads, truth.height_m).mean(),
         balance=output.balance_loss(),
     )

@@ -26,12 +26,13 @@ from metrichmsr.export.atomic import atomic_file
 from metrichmsr.geometry import ray_map
 from metrichmsr.hmr.body_parameters import BodyParameters
 from metrichmsr.hmr.crop_evidence import CROP_SIZE
+from metrichmsr.hmr.gravity import gravity_inputs
 from metrichmsr.hmr.heads import camera_from_crop
 from metrichmsr.hmr.image_encoders import CropEvidence
 from metrichmsr.training.losses import Truth
 
 _PICTURES = {"features", "mask"}
-_OPTIONAL = {*_PICTURES, "keypoints"}
+_OPTIONAL = {*_PICTURES, "keypoints", "up"}
 
 Kind = Literal["rendered", "simulated", "photos"]
 """Rendered pictures, landmarks without pictures, photographs with labelled keypoints."""
@@ -53,6 +54,8 @@ class Samples:
     keypoints: Float[Tensor, "N 17 3"] | None = None
     """COCO-17 as people labelled them in photographs: place in the crop as of landmarks (half crops, 0 its middle), and
     1 where labelled, 0 where not. Pose, shape and translation are not known then, and NaN."""
+    up: Float[Tensor, "N 3"] | None = None
+    """Unit vector against gravity, camera frame; None where it is not known."""
 
     def __len__(self) -> int:
         return len(self.shape)
@@ -78,8 +81,20 @@ class Samples:
             joined[f.name] = None if values[0] is None else torch.cat(values)
         return Samples(**joined)
 
-    def evidence(self, ray_size: int, *, K_seen: Float[Tensor, "N 3 3"] | None = None) -> CropEvidence:
-        """What the network is shown; with other intrinsics than the true ones where ``K_seen`` says so."""
+    def evidence(
+        self,
+        ray_size: int,
+        *,
+        K_seen: Float[Tensor, "N 3 3"] | None = None,
+        up_seen: tuple[Float[Tensor, "N 3"], Float[Tensor, "N"]] | None = None,
+    ) -> CropEvidence:
+        """What the network is shown.
+
+        Args:
+            ray_size: rows and columns of the ray map.
+            K_seen: other intrinsics than the true ones.
+            up_seen: which way is up, camera frame (NaN where unknown), and one sigma of the angle; withheld by default.
+        """
         K = (self.K_crop if K_seen is None else K_seen).double()
         coarse = torch.diag(K.new_tensor([ray_size / CROP_SIZE, ray_size / CROP_SIZE, 1.0]))
         return CropEvidence(
@@ -87,6 +102,7 @@ class Samples:
             features=None if self.features is None else self.features.float(),
             landmarks=self.landmarks.float(),
             mask=None if self.mask is None else self.mask.float(),
+            up=None if up_seen is None else gravity_inputs(*up_seen, self.K_crop, crop_size=CROP_SIZE),
         )
 
     def truth_rotations(self) -> Float[Tensor, "N D 3 3"]:

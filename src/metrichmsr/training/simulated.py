@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import roma
@@ -34,6 +34,8 @@ from metrichmsr.training.landmark_errors import LandmarkErrors, true_landmarks
 from metrichmsr.training.samples import Samples
 
 _GROWN_UP_M = 1.65
+_ARM = ("clavicle", "shoulder01", "upperarm", "lowerarm", "wrist")
+_LEG = ("upperleg", "lowerleg", "foot", "toe")
 _LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = 11, 12, 23, 24
 
 
@@ -57,6 +59,18 @@ class LandmarkNoise:
     """Share of crops taken upright around the box, as without keypoints."""
 
 
+@dataclass(frozen=True)
+class PoseVariety:
+    """How poses are varied beyond those that were captured: nobody is rendered, so that they need not be tidy."""
+
+    limbs: float = 0.12
+    """Share of people who get somebody else's arm; the same of the other arm and of each leg."""
+    bend_deg: float = 20.0
+    """Largest one sigma of a turn of every bone."""
+    tumbling: float = 0.08
+    """Share of people who are turned as a whole, in any way."""
+
+
 class SimulatedLandmarks:
     """Makes samples without pictures.
 
@@ -65,6 +79,7 @@ class SimulatedLandmarks:
         cameras: their cameras.
         noise: of landmarks.
         errors: what the landmark network did on rendered people; takes the place of noise.
+        variety: of poses.
     """
 
     def __init__(
@@ -73,13 +88,24 @@ class SimulatedLandmarks:
         cameras: CameraSampler | None = None,
         noise: LandmarkNoise | None = None,
         errors: LandmarkErrors | None = None,
+        variety: PoseVariety | None = None,
     ) -> None:
         self.crowds = crowds
         self.errors = errors
         self.cameras = cameras or CameraSampler()
         self.noise = noise or LandmarkNoise()
+        self.variety = variety or PoseVariety()
         self._seen = SeenLandmarks.load(crowds.body)
         self._driven = [crowds.body.bone_names.index(bone) for bone in crowds.body.driven_bones]
+        self._limbs = [
+            [
+                number
+                for number, bone in zip(self._driven, crowds.body.driven_bones, strict=True)
+                if bone.startswith(parts) and bone.endswith(side)
+            ]
+            for parts in (_ARM, _LEG)
+            for side in (".L", ".R")
+        ]
 
     @classmethod
     def load(cls, assets: Path | None, *, split: Split = "train", rendered: Sequence[Path] = ()) -> SimulatedLandmarks:
@@ -92,6 +118,7 @@ class SimulatedLandmarks:
     def sample(self, count: int, generator: torch.Generator) -> Samples:
         """Draw samples; the generator decides everything."""
         crowd = self.crowds.sample(count, generator, people=1)
+        crowd = replace(crowd, pose=self._varied(crowd.pose, generator))
         light = self.crowds.light(crowd.pose, crowd.shape, crowd.translation_m)
         cameras = self.cameras.sample(crowd, light.vertices_m, generator)
         rotation, shift = cameras.camera_from_world[:, :3, :3], cameras.camera_from_world[:, :3, 3]
@@ -117,7 +144,27 @@ class SimulatedLandmarks:
             pose=roma.rotmat_to_rotvec(pose),
             shape=crowd.shape,
             translation_m=(rotation @ crowd.translation_m[..., None]).squeeze(-1) + shift,
+            up=rotation[:, :, 1].contiguous(),
         )
+
+    def _varied(self, pose: Float[Tensor, "B J 3 3"], generator: torch.Generator) -> Float[Tensor, "B J 3 3"]:
+        """Limbs of others, joints bent otherwise, and people head over heels: athletes do what no clip holds."""
+        count, variety = len(pose), self.variety
+        pose = pose.clone()
+        for limb in self._limbs:
+            swapped = torch.rand(count, generator=generator) < variety.limbs
+            other = torch.randint(count, (count,), generator=generator)
+            pose[:, limb] = torch.where(swapped[:, None, None, None], pose[other][:, limb], pose[:, limb])
+        # Everybody is bent by an amount of their own, most by little.
+        amount = math.radians(variety.bend_deg) * torch.rand(count, 1, 1, generator=generator).square()
+        driven = self._driven[1:]
+        bend = amount * torch.randn(count, len(driven), 3, generator=generator)
+        pose[:, driven] = pose[:, driven] @ roma.rotvec_to_rotmat(bend)
+        tumbling = torch.rand(count, generator=generator) < variety.tumbling
+        axis = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
+        turn = roma.rotvec_to_rotmat(axis * (math.pi * torch.rand(count, 1, generator=generator)))
+        pose[:, 0] = torch.where(tumbling[:, None, None], turn @ pose[:, 0], pose[:, 0])
+        return pose
 
     def _crops(
         self,

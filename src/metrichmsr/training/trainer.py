@@ -25,7 +25,7 @@ from metrichmsr.export.atomic import atomic_file
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
 from metrichmsr.hmr.checkpoint import save_network
 from metrichmsr.hmr.network import MetricHMR, build
-from metrichmsr.training.augment import spoil, wrong_intrinsics
+from metrichmsr.training.augment import doubtful_up, spoil, wrong_intrinsics
 from metrichmsr.training.config import TrainConfig
 from metrichmsr.training.losses import LossTerms, all_terms
 from metrichmsr.training.photo_losses import PhotoLosses, PhotoTerms
@@ -80,7 +80,10 @@ class Trainer:
         self._validation = validation
         # A batch without pictures, or with rays, leaves some parameters without a gradient.
         several = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[several])
+        precision = config.precision
+        if precision == "auto":
+            precision = "bf16" if torch.cuda.is_available() else "no"
+        self.accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[several])
         torch.manual_seed(config.seed)
         network = build(
             config.network, mean_shape=ShapePrior.load().sample(4096, torch.Generator().manual_seed(0)).mean(0)
@@ -163,7 +166,10 @@ class Trainer:
         samples = spoil(samples, config, generator)
         K_seen = wrong_intrinsics(samples.K_crop, config.k_noise, generator)
         self.network.train()
-        output = self.network(samples.evidence(config.network.ray_size, K_seen=K_seen))
+        up_seen = None
+        if samples.up is not None and config.network.gravity:
+            up_seen = doubtful_up(samples.up, generator, withheld=config.up_withheld)
+        output = self.network(samples.evidence(config.network.ray_size, K_seen=K_seen, up_seen=up_seen))
         # Only the rays are wrong: how large a person is in the crop's metres must not hang on them too finely.
         bare = self._bare()
         if not bool(torch.isfinite(output.heads.rotations).all() & torch.isfinite(output.heads.log_extent).all()):

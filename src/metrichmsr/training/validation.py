@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -10,10 +11,17 @@ from torch import Tensor
 
 from metrichmsr.geometry import similarity_align
 from metrichmsr.hmr.body_parameters import BodyParameters
-from metrichmsr.hmr.network import MetricHMR
+from metrichmsr.hmr.image_encoders import CropEvidence
+from metrichmsr.hmr.network import MetricBodies, MetricHMR
+from metrichmsr.hmr.stature import distance_sigma, summary
+from metrichmsr.training.augment import doubtful_up
 from metrichmsr.training.samples import Samples
 
+CHILD_M = 1.45
+"""Whoever is shorter counts as a child."""
 _AT_ONCE = 128
+_UP_SIGMA_DEG = 6.0
+"""Error of the direction of up that a network is told, as large as that of what is estimated from pictures."""
 _BODY = slice(5, 17)
 """COCO-17 without the face: shoulders to ankles."""
 
@@ -37,6 +45,14 @@ class Validation:
     """Mean absolute error of the stature."""
     height_constant_cm: float
     """That of one constant stature, the truth's median."""
+    adult_distance_percent: float
+    """Of people of 1.45 m and more."""
+    adult_height_cm: float
+    adult_height_constant_cm: float
+    """That of one constant stature, the median of theirs."""
+    child_distance_percent: float
+    """Of people below 1.45 m."""
+    child_height_cm: float
     within_sigma_distance: float
     """Share of distances within one predicted sigma; 0.68 is calibrated."""
     within_sigma_height: float
@@ -50,6 +66,15 @@ class Validation:
     def numbers(self) -> dict[str, float]:
         """For logs and cards."""
         return {**{name: float(value) for name, value in asdict(self).items()}, "score": self.score}
+
+
+def shown(samples: Samples, ray_size: int, *, seed: int = 0) -> CropEvidence:
+    """What a network is shown of held-out samples: the truth's intrinsics, and up as an estimate would have it."""
+    up_seen = None
+    if samples.up is not None:
+        generator = torch.Generator().manual_seed(seed)
+        up_seen = doubtful_up(samples.up, generator, sigma_deg=_UP_SIGMA_DEG, withheld=0.0)
+    return samples.evidence(ray_size, up_seen=up_seen)
 
 
 @torch.no_grad()
@@ -66,28 +91,28 @@ def errors(network: MetricHMR, samples: Samples, parameters: BodyParameters, *, 
     for index in torch.arange(len(samples)).split(_AT_ONCE):
         part = samples[index]
         truth = part.truth(parameters)
-        bodies = network.infer(part.evidence(ray_size), part.K_crop, parameters)
-        mine, theirs = _from_hips(bodies.body.coco17_m), _from_hips(truth.joints_m)
+        bodies = network.infer(shown(part, ray_size, seed=int(index[0])), part.K_crop, parameters)
+        size = _size(bodies)
+        joints, translation = bodies.body.coco17_m * size.scale, bodies.translation_m * size.scale[:, 0]
+        mine, theirs = _from_hips(joints), _from_hips(truth.joints_m)
         error = (mine - theirs)[:, _BODY].norm(dim=-1).mean(-1)
         aligned = similarity_align(mine[:, _BODY], theirs[:, _BODY]).apply(mine[:, _BODY])
-        offsets = (bodies.body.coco17_m - bodies.translation_m[:, None]) - (
-            truth.joints_m - truth.translation_m[:, None]
-        )
-        distance, true_distance = bodies.translation_m.norm(dim=-1), truth.translation_m.norm(dim=-1)
+        offsets = (joints - translation[:, None]) - (truth.joints_m - truth.translation_m[:, None])
+        distance, true_distance = translation.norm(dim=-1), truth.translation_m.norm(dim=-1)
         # The root of the pose is compared in the camera frame.
         turn = bodies.pose[:, 0].transpose(1, 2) @ parameters.expand(_matrices(part))[:, 0]
         angle = ((turn.diagonal(dim1=1, dim2=2).sum(-1) - 1) / 2).clamp(-1, 1).arccos()
-        height = bodies.body.height_m - truth.height_m
+        height = size.height_m - truth.height_m
         rows = {
             "mpjpe": error,
             "pa": (aligned - theirs[:, _BODY]).norm(dim=-1).mean(-1),
             "angle": angle,
             "relative": distance / true_distance - 1,
-            "root": (bodies.translation_m - truth.translation_m).norm(dim=-1),
+            "root": (translation - truth.translation_m).norm(dim=-1),
             "height": height,
             "stature": truth.height_m,
-            "z_distance": (distance / true_distance).log().abs() / bodies.distance_sigma,
-            "z_height": height.abs() / bodies.height_sigma_m,
+            "z_distance": (distance / true_distance).log().abs() / size.distance_sigma,
+            "z_height": height.abs() / size.height_sigma_m,
             "z_joints": (offsets.square().mean(-1).sqrt() / bodies.joint_sigma_m).flatten(),
         }
         for name, values in rows.items():
@@ -99,8 +124,11 @@ def validate(network: MetricHMR, samples: Samples, parameters: BodyParameters, *
     """Measure a network; arguments as for :func:`errors`."""
     column = errors(network, samples, parameters, ray_size=ray_size)
 
+    adult = column["stature"] >= CHILD_M
+    stature = column["stature"][adult]
+
     def mean(values: Tensor) -> float:
-        return float(values.mean())
+        return float(values.mean()) if len(values) else math.nan
 
     return Validation(
         samples=len(samples),
@@ -113,10 +141,35 @@ def validate(network: MetricHMR, samples: Samples, parameters: BodyParameters, *
         root_error_m=mean(column["root"]),
         height_cm=100 * mean(column["height"].abs()),
         height_constant_cm=100 * mean((column["stature"] - column["stature"].median()).abs()),
+        adult_distance_percent=100 * mean(column["relative"][adult].abs()),
+        adult_height_cm=100 * mean(column["height"][adult].abs()),
+        adult_height_constant_cm=100 * mean((stature - stature.median()).abs()),
+        child_distance_percent=100 * mean(column["relative"][~adult].abs()),
+        child_height_cm=100 * mean(column["height"][~adult].abs()),
         within_sigma_distance=mean((column["z_distance"] < 1).float()),
         within_sigma_height=mean((column["z_height"] < 1).float()),
         within_sigma_joints=mean((column["z_joints"] < 1).float()),
     )
+
+
+@dataclass(frozen=True)
+class _Size:
+    """What is believed of N sizes: the network's number, or the median of its distribution where it tells one."""
+
+    scale: Float[Tensor, "N 1 1"]
+    """By which its bodies and their distances are to be multiplied."""
+    height_m: Float[Tensor, "N"]
+    height_sigma_m: Float[Tensor, "N"]
+    distance_sigma: Float[Tensor, "N"]
+
+
+def _size(bodies: MetricBodies) -> _Size:
+    height, sigma, distance = bodies.body.height_m, bodies.height_sigma_m, bodies.distance_sigma
+    if bodies.stature_logits is None:
+        return _Size(torch.ones_like(height)[:, None, None], height, sigma, distance)
+    median, spread = summary(bodies.stature_logits.softmax(-1))
+    distance = distance_sigma(distance, sigma, height, spread, median)
+    return _Size((median / height)[:, None, None], median, spread, distance)
 
 
 def _from_hips(joints: Float[Tensor, "B 17 3"]) -> Float[Tensor, "B 17 3"]:

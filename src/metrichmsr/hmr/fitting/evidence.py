@@ -48,8 +48,8 @@ class Evidence:
     """Size of the person in the picture: the long side of the box of the visible landmarks."""
     world_m: Float[Tensor, "B 33 3"]
     """The landmark network's own 3D guess, hip-centred, axes of a camera that looks at the person."""
-    world_weight: Float[Tensor, "B"]
-    """How far to trust it, 0 to 1."""
+    score: Float[Tensor, "B"]
+    """How well each person was seen, 0 to 1: mean confidence of the landmarks inside the picture."""
     outside_map: Float[Tensor, "B S S"]
     """Distance to the person's mask in map cells, 0 inside."""
     map_from_image: Float[Tensor, "B 3 3"]
@@ -194,7 +194,7 @@ def gather_evidence(
         seen=torch.from_numpy(seen),
         size_px=torch.from_numpy(size),
         world_m=torch.from_numpy(landmarks.world.astype(np.float32)),
-        world_weight=torch.from_numpy(landmarks.score.astype(np.float32)).clamp(0, 1),
+        score=torch.from_numpy(landmarks.score.astype(np.float32)).clamp(0, 1),
         outside_map=stacked("outside_map"),
         map_from_image=stacked("map_from_image"),
         outline_px=stacked("outline_px"),

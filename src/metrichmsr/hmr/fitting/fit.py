@@ -56,6 +56,14 @@ class FitOptions:
     """Evaluations with the pose freer, size and distance held."""
     polish_prior: float = 0.2
     """Weight of the pose prior while polishing."""
+    refine_prior: float = 0.05
+    """The same when another method's answer is polished."""
+    refine_expected: float = 0.05
+    """Weight of that answer where landmarks are seen well: they are right more often than it is…"""
+    refine_doubted: float = 3.0
+    """…and where they are seen badly: then it knows better than they."""
+    seen_well: tuple[float, float] = (0.5, 0.72)
+    """Score of the landmarks up to which they are seen badly, and from which on well."""
     refine_iterations: int = 5
     """Evaluations when another method's answer is polished: more change little."""
     refine_world: float = 0.1
@@ -157,12 +165,20 @@ class Fitter:
         )
         held = replace(evidence, known_height_m=start.body.height_m, known_depth_m=start.body.joints_m[:, 0, 2])
         if start.joint_std_m is not None:
+            low, high = options.seen_well
+            doubt = ((high - evidence.score) / (high - low)).clamp(0, 1)
+            trust = (options.refine_doubted / options.refine_expected) ** (-0.5 * doubt)
             held = replace(
                 held,
                 expected_m=from_hips(self.posed.seen(start.body)),
-                expected_sigma_m=sigma_of_landmarks(start.joint_std_m),
+                expected_sigma_m=sigma_of_landmarks(start.joint_std_m) * trust[:, None],
             )
-        weak = replace(weights, pose_prior=options.polish_prior * weights.pose_prior, world=options.refine_world)
+        weak = replace(
+            weights,
+            pose_prior=options.refine_prior * weights.pose_prior,
+            world=options.refine_world,
+            expected=options.refine_expected,
+        )
         state = concatenate(
             [
                 minimise(self._objective(held[part], weak), state[part], iterations=options.refine_iterations)[0]

@@ -131,7 +131,7 @@ class Objective:
         depth = (relative * ray).sum(-1)
         depth_by = torch.einsum("bnip,bni->bnp", from_hips(points.landmarks_by), ray.expand_as(relative))
         residuals = (depth - scale.clamp(0.2, 2.0)[:, None] * e.world_m[..., 2]) / w.world_sigma_m
-        seen = e.seen * e.world_weight[:, None] * w.world
+        seen = e.seen * e.score[:, None] * w.world
         energy, irls = geman_mcclure(residuals.square(), 2.0)
         total.energy += (seen * energy).sum(-1)
         total.add(residuals, depth_by / w.world_sigma_m, seen * irls)

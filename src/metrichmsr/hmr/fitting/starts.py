@@ -101,7 +101,7 @@ class Starts:
         relative = candidates - candidates[:, :, 23:25].mean(2, keepdim=True)
         ray = torch.nn.functional.normalize(translation, dim=-1)
         depth = torch.einsum("bcni,bci->bcn", relative, ray)
-        seen = e.seen * e.world_weight[:, None]
+        seen = e.seen * e.score[:, None]
         off = geman_mcclure(((depth - e.world_m[:, None, :, 2]) / 0.15).square(), 2.0)[0]
         return energy + (off * seen[:, None]).sum(-1)
 

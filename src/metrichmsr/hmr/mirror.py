@@ -1,0 +1,76 @@
+"""Two answers for the same people, one from the mirrored picture, made one (test-time augmentation)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from metrichmsr.hmr.body_parameters import BodyParameters
+from metrichmsr.hmr.crop_evidence import Up
+from metrichmsr.hmr.network import MetricBodies
+
+
+@dataclass(frozen=True)
+class MirroredUp:
+    """Which way is up in the mirrored picture."""
+
+    direction: Float[np.ndarray, "3"]
+    std_deg: float
+
+    @classmethod
+    def of(cls, up: Up) -> MirroredUp:
+        """That of a picture whose own is known."""
+        return cls(up.direction * (-1.0, 1.0, 1.0), up.std_deg)
+
+
+def mirrored_intrinsics(K: Float[np.ndarray, "3 3"], width: int) -> Float[np.ndarray, "3 3"]:
+    """Intrinsics of the mirrored picture: u → width − u, and the camera frame's x → −x, so that K stays one."""
+    flip = np.array([[-1.0, 0.0, width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    return flip @ K @ np.diag([-1.0, 1.0, 1.0])
+
+
+@torch.no_grad()
+def averaged(seen: MetricBodies, in_mirror: MetricBodies, parameters: BodyParameters) -> MetricBodies:
+    """The mean of both answers: rotations (chordal), shapes, directions, and logarithms of distances and sigmas.
+
+    Args:
+        seen: in the picture.
+        in_mirror: the same people in the mirrored one.
+        parameters: the body model.
+    """
+    back = parameters.body.mirror_pose(in_mirror.pose)
+    pose = roma.special_procrustes(seen.pose + back)
+    shape = 0.5 * (seen.shape + in_mirror.shape)
+    translation = _between(seen.translation_m, in_mirror.translation_m * in_mirror.translation_m.new_tensor([-1, 1, 1]))
+    pairs = {
+        name: (getattr(seen, name) * getattr(in_mirror, name)).sqrt() for name in ("distance_sigma", "height_sigma_m")
+    }
+    sides = list(_COCO_MIRROR)
+    logits = None
+    if seen.stature_logits is not None and in_mirror.stature_logits is not None:
+        logits = 0.5 * (seen.stature_logits.log_softmax(-1) + in_mirror.stature_logits.log_softmax(-1))
+    return dataclasses.replace(
+        seen,
+        body=parameters.body(pose, shape, translation),
+        pose=pose,
+        shape=shape,
+        translation_m=translation,
+        joint_sigma_m=(seen.joint_sigma_m * in_mirror.joint_sigma_m[:, sides]).sqrt(),
+        stature_logits=logits,
+        **pairs,
+    )
+
+
+def _between(first: Float[Tensor, "B 3"], second: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3"]:
+    near, far = first.norm(dim=-1, keepdim=True), second.norm(dim=-1, keepdim=True)
+    return torch.nn.functional.normalize(first / near + second / far, dim=-1) * (near * far).sqrt()
+
+
+_COCO_MIRROR = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
+"""For each COCO-17 keypoint the one on the other side."""
