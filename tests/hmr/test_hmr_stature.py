@@ -1,0 +1,99 @@
+"""Statures of a picture's people: each one's distribution, and what a shared ground makes of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from metrichmsr.hmr.stature import Footing, distance_sigma, footing, fuse, summary
+from metrichmsr.hmr.stature_grid import STATURES_M, quantile, soft_bins
+
+HEIGHTS = torch.tensor(STATURES_M)
+
+
+def normal(mean: float, sigma: float) -> torch.Tensor:
+    return (-0.5 * ((HEIGHTS - mean) / sigma).square()).softmax(-1)
+
+
+def child_or_adult() -> torch.Tensor:
+    return 0.5 * normal(1.15, 0.05) + 0.5 * normal(1.70, 0.05)
+
+
+def standing(*drops: float, seen: bool = True) -> Footing:
+    """People whose feet lie so many statures below the camera."""
+    n = len(drops)
+    return Footing(torch.tensor(drops), torch.full((n,), 3.0), torch.full((n,), seen))
+
+
+def test_the_summary_of_a_normal_distribution_is_its_mean_and_sigma() -> None:
+    for mean, sigma in ((1.712, 0.06), (1.131, 0.12)):
+        middle, half = summary(normal(mean, sigma)[None])
+        assert float(middle) == pytest.approx(mean, abs=0.004)
+        assert float(half) == pytest.approx(sigma, rel=0.08)
+    assert float(quantile(soft_bins(torch.tensor([1.5])), 0.5)) == pytest.approx(1.5, abs=0.01)
+
+
+def test_without_a_ground_everybody_is_believed_alone() -> None:
+    people = torch.stack([normal(1.7, 0.07), child_or_adult()])
+    assert torch.equal(fuse(people), people)
+    assert torch.equal(fuse(people, standing(0.9, 0.9)), people), "which way is up is not known"
+
+
+def test_the_small_of_a_group_are_found_by_the_tall() -> None:
+    adult = normal(1.72, 0.06)
+    # Eye level, 1.5 m: a grown-up's feet lie 0.87 statures below, a child's 1.3.
+    people = torch.stack([adult, adult, child_or_adult(), child_or_adult()])
+    fused = fuse(people, standing(0.87, 0.87, 1.30, 0.88), up_sigma_rad=math.radians(2))
+    heights, _ = summary(fused)
+    assert float(heights[2]) == pytest.approx(1.15, abs=0.04)
+    assert float(heights[3]) == pytest.approx(1.70, abs=0.04)
+    assert torch.allclose(fused.sum(-1), torch.ones(4), atol=1e-5)
+    # The order of people means nothing.
+    turned = fuse(people.flip(0), standing(0.88, 1.30, 0.87, 0.87), up_sigma_rad=math.radians(2))
+    torch.testing.assert_close(turned.flip(0), fused)
+
+
+def test_a_camera_is_rather_at_eye_level_than_at_the_ceiling() -> None:
+    alone = fuse(child_or_adult()[None], standing(1.35), up_sigma_rad=math.radians(2))
+    assert float(alone[0, HEIGHTS < 1.45].sum()) > 0.6
+    unsure = fuse(child_or_adult()[None], standing(1.35), up_sigma_rad=math.radians(25))
+    assert 0.45 < float(unsure[0, HEIGHTS < 1.45].sum()) < float(alone[0, HEIGHTS < 1.45].sum())
+
+
+def test_a_stature_that_is_known_tells_of_the_others() -> None:
+    people = torch.stack([child_or_adult(), normal(1.65, 0.12)])
+    known = torch.tensor([1.12, math.nan])
+    heights, sigmas = summary(fuse(people, standing(1.34, 0.84), up_sigma_rad=math.radians(1), known_height_m=known))
+    assert float(heights[0]) == pytest.approx(1.12, abs=0.01)
+    # The camera is 1.5 m high, so that the other would be 1.79 m; their own distribution says 1.65 ± 0.12.
+    assert 1.69 < float(heights[1]) < 1.79
+    assert float(sigmas[1]) < 0.1
+
+
+def test_whoever_stands_elsewhere_is_not_bent_to_the_ground() -> None:
+    people = torch.stack([normal(1.72, 0.06)] * 3)
+    heights, _ = summary(fuse(people, standing(0.87, 0.87, 0.30), up_sigma_rad=math.radians(2)))
+    assert float(heights[2]) == pytest.approx(1.72, abs=0.03)
+
+
+def test_footing_does_not_change_with_size() -> None:
+    up = torch.nn.functional.normalize(torch.tensor([0.1, -1.0, 0.2]), dim=0)
+    vertices = torch.randn(2, 50, 3, generator=torch.Generator().manual_seed(0)) * 0.4 + torch.tensor([0.0, 0.5, 4.0])
+    small = footing(vertices, torch.tensor([1.6, 1.2]), up, torch.tensor([True, False]))
+    large = footing(1.7 * vertices, 1.7 * torch.tensor([1.6, 1.2]), up, torch.tensor([True, False]))
+    torch.testing.assert_close(small.drop, large.drop)
+    torch.testing.assert_close(small.reach, large.reach)
+    assert (small.reach > 1).all()
+    # Straight below a level camera.
+    point = torch.tensor([[[0.0, 1.5, 3.0]]])
+    level = footing(point, torch.tensor([1.5]), torch.tensor([0.0, -1.0, 0.0]), torch.tensor([True]))
+    assert float(level.drop) == pytest.approx(1.0)
+    assert float(level.reach) == pytest.approx(2.0)
+
+
+def test_the_poses_part_of_a_distances_doubt_stays() -> None:
+    ten, told = torch.tensor([0.10]), torch.tensor([0.136])
+    better = distance_sigma(ten, told, torch.tensor([1.7]), torch.tensor([0.017]), torch.tensor([1.7]))
+    assert float(better) == pytest.approx(math.hypot(math.sqrt(0.10**2 - 0.08**2), 0.01), rel=1e-3)
