@@ -42,6 +42,7 @@ from metrichmsr.synthetic.writer import Source, stream_shots
 
 GROWN_UP_M = 1.45
 NETWORK, REFINED, NO_K, CONSTANT = "network", "network, refined", "network, K withheld", "network, everybody 1.69 m"
+NO_UP = "network, up withheld"
 FIT, WORLD, STANDING = "fit", "BlazePose's own 3D landmarks", "standing figure of 1.69 m in the box"
 
 
@@ -120,6 +121,8 @@ def build_methods(options: EvaluateSynfocalOptions) -> dict[str, Method]:
         if options.refine:
             methods[REFINED] = from_network(regressor, fitter)
         methods[NO_K] = from_network(regressor, K_known=False)
+        if regressor.config.gravity:
+            methods[NO_UP] = from_network(regressor, up_known=False)
         methods[CONSTANT] = of_constant_stature(methods[NETWORK])
     else:
         sys.stderr.write("no network is shipped and --checkpoint names none: it is left out\n")

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metrichmsr.bodies.anny import AnnyBody
+from metrichmsr.calibration import estimate_view
 from metrichmsr.evaluation.baselines import POPULATION_STATURE_M, depth_from_box, standing_figure
 from metrichmsr.evaluation.blazepose_world import rotation_to_ray
 from metrichmsr.evaluation.synfocal_metrics import SubjectPrediction
@@ -39,12 +40,46 @@ class Answer:
 Method = Callable[[Shot, Landmarks], Answer]
 
 
-def from_network(regressor: Regressor, refiner: Fitter | None = None, *, K_known: bool = True) -> Method:
-    """The network, polished by ``refiner`` where there is one; with an assumed K where the true one is withheld."""
+@dataclass(frozen=True)
+class CropUp:
+    """Which way is up in a shot, seen in the shot alone."""
+
+    direction: Float[np.ndarray, "3"]
+    """Camera frame."""
+    std_deg: float
+
+
+class UpOfShots:
+    """Estimates up in one shot after the other; several methods may ask about the same one."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Shot, CropUp] | None = None
+
+    def __call__(self, shot: Shot) -> CropUp:
+        """By the small network that comes along, which takes a picture for one whose principal point is its middle."""
+        if self._last is None or self._last[0] is not shot:
+            height, width = shot.image.shape[:2]
+            up = estimate_view(shot.image).up
+            middle = np.linalg.inv(shot.K.astype(np.float64)) @ (width / 2, height / 2, 1.0)
+            self._last = shot, CropUp(rotation_to_ray(middle) @ up.direction, up.std_deg)
+        return self._last[1]
+
+
+_up_of = UpOfShots()
+
+
+def from_network(
+    regressor: Regressor, refiner: Fitter | None = None, *, K_known: bool = True, up_known: bool = True
+) -> Method:
+    """The network, polished by ``refiner`` where there is one; with an assumed K where the true one is withheld.
+
+    Up is estimated from the shot, for a network that asks for it, unless it is withheld.
+    """
 
     def method(shot: Shot, landmarks: Landmarks) -> Answer:
         K = shot.K if K_known else assumed_intrinsics(shot)
-        estimates = regressor(landmarks, K)
+        up = _up_of(shot) if regressor.config.gravity and up_known else None
+        estimates = regressor(landmarks, K, up=up)
         if refiner is not None:
             estimates = refiner.refine(gather_evidence(landmarks, camera_of(shot, K)), estimates)
         return _answer(estimates)
