@@ -30,6 +30,7 @@ from metrichmsr.synthetic.assets import NO_CLEAR_LICENCE, SHARE_ALIKE
 from metrichmsr.synthetic.pose_kinds import KINDS, PoseKind, PoseReader, PoseTraits
 from metrichmsr.synthetic.pose_origin import origins
 from metrichmsr.synthetic.splits import Split, split_of
+from metrichmsr.synthetic.straight_legs import straightened
 
 POSES = Path("poses") / "poses.npz"
 """Place in the asset folder."""
@@ -195,7 +196,7 @@ class PoseLibrary:
                 driven[:, i] = torch.from_numpy(rotvec[rows, bones.index(bone)])
         return cls(
             body,
-            driven,
+            straightened(driven, body.driven_bones),
             [
                 f"{clip_names[clip[i]]}:{number[i]}"
                 + (f" of {' and '.join(sorted(origin[i]))}" if is_made[i] and origin[i] else "")
@@ -222,7 +223,7 @@ class PoseLibrary:
         driven[:, 0] = root
         for i, bone in enumerate(prior.bone_names[1:] if len(prior.bone_names) > others.shape[1] else prior.bone_names):
             driven[:, body.driven_bones.index(bone)] = others[:, i]
-        driven = driven[keep]
+        driven = straightened(driven[keep], body.driven_bones)
         return cls(body, driven, ["prior"] * len(driven), sources=["prior"], device=device)
 
     def credits(self) -> tuple[str, ...]:
