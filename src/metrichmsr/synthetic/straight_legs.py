@@ -1,8 +1,8 @@
 """Knees as straight as people have them.
 
-Captured poses were brought to this body by matching joints of another one, whose legs are shorter: so even of people who
-stand the straighter leg was bent by 25° in the median, where people stand and walk with some 5° to 10°. From bent knees a
-network learns that legs are longer than they look, and puts everybody who stands straight some 5 % too near.
+Captured poses were brought to this body by matching joints of another one, whose legs are shorter: so even of people
+who stand the straighter leg was bent by 25° in the median, where people stand and walk with some 5° to 10°. From bent
+knees a network learns that legs are longer than they look, and puts everybody who stands straight too near.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FADES_DEG = 70.0
 
 
 def straightened(rotvec: Float[Tensor, "N D 3"], bones: Sequence[str]) -> Float[Tensor, "N D 3"]:
-    """Poses with straighter knees; hip and ankle each take back half, so that feet stay below and soles where they were.
+    """Poses with straighter knees; hip and ankle each take back half, so that feet stay below and soles as they were.
 
     Args:
         rotvec: rotation vectors of the driven bones, radians; a knee's flexion is about x.
