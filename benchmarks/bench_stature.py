@@ -100,9 +100,9 @@ def methods(regressor: Regressor) -> dict[str, Callable[[Scene], Told]]:
         return regressor.network.infer(evidence, K_crop, regressor.parameters)
 
     def told(out: MetricBodies, height: Tensor, sigma: Tensor) -> Told:
-        before = out.body.height_m
-        distance = out.translation_m.norm(dim=-1) * height / before
-        doubt = distance_sigma(out.distance_sigma, out.height_sigma_m, before, sigma, height)
+        distance, doubt = out.translation_m.norm(dim=-1) * height / out.body.height_m, out.distance_sigma
+        if out.stature_logits is not None:
+            doubt = distance_sigma(doubt, sigma, summary(out.stature_logits.softmax(-1))[1])
         return Told(height, sigma, distance, doubt)
 
     def constant(scene: Scene) -> Told:
@@ -202,11 +202,10 @@ def main() -> None:
             f"{np.abs(off[adult]).mean():.1f} | {np.abs(off[~adult]).mean():.1f} | {off.mean():+.1f} | "
             f"{100 * inside[0]:.0f}, {100 * inside[1]:.0f} % |"
         )
-    median = np.median(height[adult])
+    own = [100 * np.abs(height[group] - np.median(height[group])).mean() for group in (adult, ~adult)]
     print(
-        f"\n{len(rows)} people, {adult.sum()} grown-ups (their own median: {100 * np.abs(height[adult] - median).mean():.1f} cm), "
-        f"{(~adult).sum()} children (theirs: {100 * np.abs(height[~adult] - np.median(height[~adult])).mean():.1f} cm), "
-        f"{shared.sum()} in company."
+        f"\n{len(rows)} people, {adult.sum()} grown-ups (at their own median: {own[0]:.1f} cm), "
+        f"{(~adult).sum()} children (at theirs: {own[1]:.1f} cm), {shared.sum()} in company."
     )
 
 

@@ -127,12 +127,24 @@ def _evaluate(argv: list[str]) -> int:
 
 
 def _train(argv: list[str]) -> int:
-    verbs = ("samples", "hmr", "ablate", "calibrate", "promote", "scenes", "depth", "refine", "promote-scene")
+    verbs = (
+        "samples",
+        "hmr",
+        "ablate",
+        "average",
+        "calibrate",
+        "promote",
+        "scenes",
+        "depth",
+        "refine",
+        "promote-scene",
+    )
     if not argv or argv[0] not in verbs:
         raise UsageError(
             "train what? There is samples (make training samples), hmr (train the network on them), ablate (train its "
-            "variants at an equal budget), calibrate (its sigmas) and promote (ship it, where it wins); and of the "
-            "scene's networks scenes (make samples), depth, refine and promote-scene (ship one, where it wins)"
+            "variants at an equal budget), average (of runs), calibrate (its sigmas) and promote (ship it, where it "
+            "wins); and of the scene's networks scenes (make samples), depth, refine and promote-scene (ship one, "
+            "where it wins)"
         )
     if argv[0] in ("scenes", "depth", "refine"):
         from metrichmsr import cli_train_depth as scene
@@ -150,9 +162,11 @@ def _train(argv: list[str]) -> int:
         from metrichmsr.cli_ablate import AblateArgs, ablate
 
         return ablate(parse(AblateArgs, argv[1:], "train ablate", prefixes=True))
-    if argv[0] in ("calibrate", "promote"):
-        from metrichmsr.cli_promote import CalibrateArgs, PromoteArgs, calibrate, promote
+    if argv[0] in ("average", "calibrate", "promote"):
+        from metrichmsr.cli_promote import AverageArgs, CalibrateArgs, PromoteArgs, average, calibrate, promote
 
+        if argv[0] == "average":
+            return average(parse(AverageArgs, argv[1:], "train average"))
         if argv[0] == "calibrate":
             return calibrate(parse(CalibrateArgs, argv[1:], "train calibrate"))
         return promote(parse(PromoteArgs, argv[1:], "train promote"))

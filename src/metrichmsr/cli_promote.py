@@ -1,4 +1,4 @@
-"""``train calibrate`` and ``train promote``: from a run's checkpoint to the network in the package."""
+"""``train average``, ``calibrate`` and ``promote``: from runs' checkpoints to the network in the package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from metrichmsr.errors import UsageError
+from metrichmsr.errors import InputError, UsageError
+
+
+@dataclass(frozen=True)
+class AverageArgs:
+    """Mean of the weights of several runs from one start: better than each of them, and no slower."""
+
+    checkpoints: tuple[Path, ...]
+    """Networks of the same config, trained from the same weights with other seeds or data."""
+    out: Path
+    """File for the mean."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,29 @@ class PromoteArgs:
     """Asset folder that its training pictures were made with: whoever made something in it is named on the card."""
     dry_run: bool = False
     """Compare, and change nothing."""
+
+
+def average(args: AverageArgs) -> int:
+    """Run ``train average``."""
+    import torch
+
+    from metrichmsr.export.atomic import atomic_file
+    from metrichmsr.hmr.checkpoint import load_network, save_network
+
+    if len(args.checkpoints) < 2:
+        raise UsageError("--checkpoints: a mean wants two networks or more")
+    if any(args.out.resolve() == path.resolve() for path in args.checkpoints):
+        raise UsageError(f"{args.out}: --out would overwrite one of the checkpoints")
+    networks, configs, notes = zip(*(load_network(path) for path in args.checkpoints), strict=True)
+    for path, config in zip(args.checkpoints, configs, strict=True):
+        if config != configs[0]:
+            raise InputError(f"{path}: its network is another than that of {args.checkpoints[0]}")
+    states = [network.state_dict() for network in networks]
+    mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
+    kept = {**notes[0], "average": json.dumps([path.name for path in args.checkpoints])}
+    with atomic_file(args.out) as path:
+        save_network(path, networks[0], configs[0], state=mean, dtype=torch.float32, notes=kept)
+    return 0
 
 
 def calibrate(args: CalibrateArgs) -> int:

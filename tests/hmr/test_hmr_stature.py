@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from metrichmsr.hmr.stature import Footing, distance_sigma, footing, fuse, summary
+from metrichmsr.hmr.stature import POSE_SIGMA, Footing, distance_sigma, footing, fuse, summary
 from metrichmsr.hmr.stature_grid import STATURES_M, quantile, soft_bins
 
 HEIGHTS = torch.tensor(STATURES_M)
@@ -93,7 +93,7 @@ def test_footing_does_not_change_with_size() -> None:
     assert float(level.reach) == pytest.approx(2.0)
 
 
-def test_the_poses_part_of_a_distances_doubt_stays() -> None:
-    ten, told = torch.tensor([0.10]), torch.tensor([0.136])
-    better = distance_sigma(ten, told, torch.tensor([1.7]), torch.tensor([0.017]), torch.tensor([1.7]))
-    assert float(better) == pytest.approx(math.hypot(math.sqrt(0.10**2 - 0.08**2), 0.01), rel=1e-3)
+def test_the_doubt_of_a_distance_shrinks_with_that_of_the_stature_but_the_poses_part_stays() -> None:
+    told, alone = torch.tensor([0.10, 0.10, 0.10, 0.03]), torch.full((4,), 0.14)
+    better = distance_sigma(told, torch.tensor([0.07, 0.001, 0.3, 0.07]), alone)
+    torch.testing.assert_close(better, torch.tensor([0.05, POSE_SIGMA, 0.10, 0.03]))

@@ -41,9 +41,28 @@ def samples() -> Samples:
     return SimulatedLandmarks.load(None).sample(64, torch.Generator().manual_seed(0))
 
 
-def tiny(seed: int):
+def tiny(seed: int, *, stature_bins: bool = True):
     torch.manual_seed(seed)
-    return build(TINY)
+    return build(replace(TINY, stature_bins=stature_bins))
+
+
+def test_the_mean_of_runs(tmp_path: Path, capsys) -> None:
+    paths = [tmp_path / f"{seed}.safetensors" for seed in (0, 1)]
+    for seed, path in enumerate(paths):
+        save_network(path, tiny(seed), TINY, dtype=torch.float32)
+    out = tmp_path / "mean.safetensors"
+    names = [str(path) for path in paths]
+    assert cli.main(["train", "average", "--checkpoints", *names, "--out", str(out)]) == 0
+    mean, config, _ = load_network(out)
+    assert config == TINY
+    one, two = (tiny(seed).queries for seed in (0, 1))
+    torch.testing.assert_close(mean.queries, 0.5 * (one + two))
+    assert cli.main(["train", "average", "--checkpoints", names[0], "--out", str(out)]) == 2
+    assert "two networks" in capsys.readouterr().err
+    other = replace(TINY, stature_bins=False)
+    save_network(paths[1], tiny(0, stature_bins=False), other)
+    assert cli.main(["train", "average", "--checkpoints", *names, "--out", str(out)]) == 2
+    assert "1.safetensors: its network is another" in capsys.readouterr().err
 
 
 def test_factor_of_normal_errors_is_their_size() -> None:
@@ -52,11 +71,11 @@ def test_factor_of_normal_errors_is_their_size() -> None:
 
 
 def test_calibrated_sigmas_hold_what_they_say(samples: Samples) -> None:
-    network, parameters = tiny(0), training_body(CONFIG)
+    network, parameters = tiny(0, stature_bins=False), training_body(CONFIG)
     before = errors(network, samples, parameters, ray_size=TINY.ray_size)
     found = calibrate_sigmas(network, samples, parameters, ray_size=TINY.ray_size)
     after = errors(network, samples, parameters, ray_size=TINY.ray_size)
-    for kind in ("distance", "height", "joints"):
+    for kind in ("distance", "joints"):
         assert torch.allclose(after[f"z_{kind}"] * found.factors[kind], before[f"z_{kind}"], rtol=1e-3)
     # On the half that the factors come from, 68 % hold.
     half = after["z_distance"][::2]
@@ -66,6 +85,17 @@ def test_calibrated_sigmas_hold_what_they_say(samples: Samples) -> None:
         assert torch.equal(before[name], after[name]), "only sigmas change"
     with pytest.raises(InputError, match="too few"):
         calibrate_sigmas(network, samples[torch.arange(9)], parameters, ray_size=TINY.ray_size)
+
+
+def test_a_distribution_of_statures_is_tempered(samples: Samples) -> None:
+    network, parameters = tiny(0), training_body(CONFIG)
+    assert network.heads.stature is not None
+    with torch.no_grad():
+        # Far too sure of one bin, whoever it is.
+        network.heads.stature.out.bias[20] = 12.0
+    found = calibrate_sigmas(network, samples, parameters, ray_size=TINY.ray_size)
+    assert found.factors["height"] > 3
+    assert found.after["height"] > found.before["height"]
 
 
 def test_judge_wants_a_better_score_and_no_figure_much_worse(samples: Samples) -> None:

@@ -90,7 +90,7 @@ class Regressor:
         distance_std = torch.cat([o.distance_sigma for o in outputs])
         if outputs and outputs[0].stature_logits is not None:
             shape, translation, height_std, distance_std = self._with_company(
-                outputs, landmarks, up, known_height_m, shape, translation, height_std, distance_std
+                outputs, landmarks, up, known_height_m, shape, translation, distance_std
             )
         known = torch.full_like(height_std, torch.nan)
         if known_depth_m is not None:
@@ -124,7 +124,6 @@ class Regressor:
         known_height_m: Float[np.ndarray, "N"] | None,
         shape: Float[Tensor, "N S"],
         translation: Float[Tensor, "N 3"],
-        height_std: Float[Tensor, "N"],
         distance_std: Float[Tensor, "N"],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Statures by all evidence of the picture (:mod:`~metrichmsr.hmr.stature`), and what follows from them."""
@@ -140,7 +139,7 @@ class Regressor:
             person, ground, up_sigma_rad=math.inf if up is None else math.radians(up.std_deg), known_height_m=known
         )
         height, std = summary(posterior)
-        distance_std = distance_sigma(distance_std, height_std, before, std, height)
+        distance_std = distance_sigma(distance_std, std, summary(person)[1])
         shape, translation, _ = self._of_height(shape, translation, height)
         return shape, translation, std, distance_std
 

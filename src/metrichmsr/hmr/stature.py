@@ -135,25 +135,16 @@ def summary(probability: Float[Tensor, "N S"]) -> tuple[Float[Tensor, "N"], Floa
 
 
 def distance_sigma(
-    distance: Float[Tensor, "N"],
-    told: Float[Tensor, "N"],
-    told_height_m: Float[Tensor, "N"],
-    height_sigma_m: Float[Tensor, "N"],
-    height_m: Float[Tensor, "N"],
+    told: Float[Tensor, "N"], height_sigma_m: Float[Tensor, "N"], alone_sigma_m: Float[Tensor, "N"]
 ) -> Float[Tensor, "N"]:
-    """One sigma of log distance once the stature is known otherwise.
-
-    The doubt of a distance is that of the stature and that of the pose; only the pose's part stays.
+    """One sigma of log distance once more is known of the stature: most of its doubt is the stature's.
 
     Args:
-        distance: sigma of log distance that the network told…
-        told: …with this sigma of the stature, metres, …
-        told_height_m: …and this stature.
-        height_sigma_m: one sigma of the stature as it is known now.
-        height_m: that stature.
+        told: sigma of log distance by the network.
+        height_sigma_m: one sigma of the stature as it is known now…
+        alone_sigma_m: …and as the network alone has it, metres.
     """
-    pose = (distance.square() - (told / told_height_m).square()).clamp_min(POSE_SIGMA**2)
-    return (pose + (height_sigma_m / height_m).square()).sqrt()
+    return told * (height_sigma_m / alone_sigma_m).clamp_max(1.0).clamp_min(POSE_SIGMA / told.clamp_min(POSE_SIGMA))
 
 
 POSE_SIGMA = 0.04

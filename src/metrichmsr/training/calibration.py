@@ -26,7 +26,7 @@ class SigmaCalibration:
     """What was found on one half of the samples, and what it does on the other."""
 
     factors: dict[str, float]
-    """By which sigmas grow, by kind."""
+    """By which sigmas grow, by kind; of ``height`` the temperature of a network that tells a distribution."""
     before: dict[str, float]
     """Share of errors within one sigma on the other half, uncalibrated."""
     after: dict[str, float]
@@ -74,17 +74,28 @@ def calibrate_sigmas(
     """
     if len(samples) < 2 * _FEWEST:
         raise InputError(f"{len(samples)} samples are too few to calibrate sigmas on; at least {2 * _FEWEST}")
+
+    def halves() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        column = errors(network, samples, parameters, ray_size=ray_size)
+        z = {kind: column[f"z_{kind}"].reshape(len(samples), -1) for kind in KINDS}
+        return tuple({kind: values[start::2].flatten() for kind, values in z.items()} for start in (0, 1))
+
+    half, others = halves()
+    before = {kind: float((values < 1).float().mean()) for kind, values in others.items()}
+    temperature = None
     if network.heads.stature is not None:
-        half = samples[torch.arange(0, len(samples), 2)]
-        network.heads.temper_statures(best_temperature(network, half, parameters, ray_size=ray_size))
-    column = errors(network, samples, parameters, ray_size=ray_size)
-    z = {kind: column[f"z_{kind}"] for kind in KINDS}
-    per_sample = {kind: values.reshape(len(samples), -1) for kind, values in z.items()}
-    factors = {kind: sigma_factor(values[::2].flatten()) for kind, values in per_sample.items()}
-    others = {kind: values[1::2].flatten() for kind, values in per_sample.items()}
+        # Its sigma of the stature is its distribution's, and its sizes are that one's medians.
+        even = samples[torch.arange(0, len(samples), 2)]
+        temperature = best_temperature(network, even, parameters, ray_size=ray_size)
+        network.heads.temper_statures(temperature)
+        half, others = halves()
+    factors = {kind: sigma_factor(values) for kind, values in half.items()}
     network.heads.scale_sigmas(**factors)
+    after = {kind: others[kind] / factor for kind, factor in factors.items()}
+    if temperature is not None:
+        factors["height"], after["height"] = temperature, others["height"]
     return SigmaCalibration(
         factors=factors,
-        before={kind: float((values < 1).float().mean()) for kind, values in others.items()},
-        after={kind: float((values < factors[kind]).float().mean()) for kind, values in others.items()},
+        before=before,
+        after={kind: float((values < 1).float().mean()) for kind, values in after.items()},
     )

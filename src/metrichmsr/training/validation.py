@@ -13,7 +13,7 @@ from metrichmsr.geometry import similarity_align
 from metrichmsr.hmr.body_parameters import BodyParameters
 from metrichmsr.hmr.image_encoders import CropEvidence
 from metrichmsr.hmr.network import MetricBodies, MetricHMR
-from metrichmsr.hmr.stature import distance_sigma, summary
+from metrichmsr.hmr.stature import summary
 from metrichmsr.training.augment import doubtful_up
 from metrichmsr.training.samples import Samples
 
@@ -168,7 +168,6 @@ def _size(bodies: MetricBodies) -> _Size:
     if bodies.stature_logits is None:
         return _Size(torch.ones_like(height)[:, None, None], height, sigma, distance)
     median, spread = summary(bodies.stature_logits.softmax(-1))
-    distance = distance_sigma(distance, sigma, height, spread, median)
     return _Size((median / height)[:, None, None], median, spread, distance)
 
 
