@@ -78,15 +78,16 @@ def calibrate_sigmas(
     def halves() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         column = errors(network, samples, parameters, ray_size=ray_size)
         z = {kind: column[f"z_{kind}"].reshape(len(samples), -1) for kind in KINDS}
-        return tuple({kind: values[start::2].flatten() for kind, values in z.items()} for start in (0, 1))
+        even = {kind: values[::2].flatten() for kind, values in z.items()}
+        return even, {kind: values[1::2].flatten() for kind, values in z.items()}
 
     half, others = halves()
     before = {kind: float((values < 1).float().mean()) for kind, values in others.items()}
     temperature = None
     if network.heads.stature is not None:
         # Its sigma of the stature is its distribution's, and its sizes are that one's medians.
-        even = samples[torch.arange(0, len(samples), 2)]
-        temperature = best_temperature(network, even, parameters, ray_size=ray_size)
+        first_half = samples[torch.arange(0, len(samples), 2)]
+        temperature = best_temperature(network, first_half, parameters, ray_size=ray_size)
         network.heads.temper_statures(temperature)
         half, others = halves()
     factors = {kind: sigma_factor(values) for kind, values in half.items()}
