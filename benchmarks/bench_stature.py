@@ -23,16 +23,17 @@ from torch import Tensor
 from machine import describe_machine
 from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.calibration import estimate_view
-from metrichmsr.calibration.estimators import UpEstimate
-from metrichmsr.hmr.crop_evidence import evidence_from_landmarks
+from metrichmsr.hmr.crop_evidence import Up, UpDirection, evidence_from_landmarks
 from metrichmsr.hmr.network import MetricBodies
 from metrichmsr.hmr.regress import WEIGHTS, Regressor, ankles_seen
 from metrichmsr.hmr.stature import distance_sigma, footing, fuse, summary
+from metrichmsr.hmr.stature_grid import GROWN_UP_M
 from metrichmsr.people import Landmarker, MoveNetDetector, People, find_people
+from metrichmsr.people.detection import box_iou
 from metrichmsr.synthetic.shot_files import read_shots
 from metrichmsr.synthetic.shots import Shot
 
-_MIN_IOU, _LEAST_SEEN, _CHILD_M = 0.5, 0.3, 1.45
+_MIN_IOU, _LEAST_SEEN = 0.5, 0.3
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Scene:
     people: People
     truth: list[int]
     """Row of the shot's people for each one found; −1 where it is nobody's box."""
-    estimated: UpEstimate
+    estimated: Up
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,6 @@ class Told:
     sigma_m: Float[Tensor, "N"]
     distance_m: Float[Tensor, "N"]
     distance_sigma: Float[Tensor, "N"]
-
-
-def true_up(shot: Shot) -> UpEstimate:
-    """As :class:`UpEstimate`, good to a degree."""
-    x, y, z = (float(v) for v in -shot.gravity)
-    pitch = math.degrees(math.asin(max(-1.0, min(1.0, z))))
-    return UpEstimate(pitch_deg=pitch, roll_deg=math.degrees(math.atan2(x, -y)), pitch_std_deg=1.0, roll_std_deg=0.3)
 
 
 def read_scenes(folder: Path, count: int) -> list[Scene]:
@@ -79,12 +73,8 @@ def read_scenes(folder: Path, count: int) -> list[Scene]:
 
 def match(boxes: Float[np.ndarray, "N 4"], shot: Shot) -> list[int]:
     """Row of the shot's people for each box, −1 where there is none."""
-    truth, rows = shot.people.box_xyxy, []
-    for box in boxes:
-        low, high = np.maximum(box[:2], truth[:, :2]), np.minimum(box[2:], truth[:, 2:])
-        common = np.prod((high - low).clip(0), axis=1)
-        areas = np.prod(truth[:, 2:] - truth[:, :2], axis=1) + np.prod(box[2:] - box[:2]) - common
-        iou = np.where(shot.people.visible_share >= _LEAST_SEEN, common / np.maximum(areas, 1e-6), 0)
+    rows: list[int] = []
+    for iou in box_iou(boxes, shot.people.box_xyxy) * (shot.people.visible_share >= _LEAST_SEEN):
         best = int(iou.argmax())
         rows.append(best if iou[best] >= _MIN_IOU and best not in rows else -1)
     return rows
@@ -93,7 +83,7 @@ def match(boxes: Float[np.ndarray, "N 4"], shot: Shot) -> list[int]:
 def methods(regressor: Regressor) -> dict[str, Callable[[Scene], Told]]:
     """Every combination of cues, by name."""
 
-    def bodies(scene: Scene, up: UpEstimate | None) -> MetricBodies:
+    def bodies(scene: Scene, up: Up | None) -> MetricBodies:
         evidence, K_crop = evidence_from_landmarks(
             scene.people.landmarks, scene.shot.K, ray_size=regressor.config.ray_size, up=up
         )
@@ -109,7 +99,7 @@ def methods(regressor: Regressor) -> dict[str, Callable[[Scene], Told]]:
         out = bodies(scene, None)
         return told(out, torch.full_like(out.body.height_m, 1.69), torch.full_like(out.body.height_m, 0.1))
 
-    def number(up: Callable[[Scene], UpEstimate | None]) -> Callable[[Scene], Told]:
+    def number(up: Callable[[Scene], Up | None]) -> Callable[[Scene], Told]:
         def method(scene: Scene) -> Told:
             out = bodies(scene, up(scene))
             return Told(out.body.height_m, out.height_sigma_m, out.translation_m.norm(dim=-1), out.distance_sigma)
@@ -117,13 +107,13 @@ def methods(regressor: Regressor) -> dict[str, Callable[[Scene], Told]]:
         return method
 
     def fused(
-        up: Callable[[Scene], UpEstimate | None], *, ground: bool = False, company: bool = False, known: bool = False
+        up: Callable[[Scene], Up | None], *, ground: bool = False, company: bool = False, known: bool = False
     ) -> Callable[[Scene], Told]:
         def method(scene: Scene) -> Told:
             seen = up(scene)
             out = bodies(scene, seen)
             assert out.stature_logits is not None
-            person, posterior = out.stature_logits.softmax(-1), []
+            person = out.stature_logits.softmax(-1)
             stand, sigma = None, math.inf
             if ground and seen is not None:
                 direction = torch.tensor(seen.direction, dtype=torch.float32)
@@ -151,7 +141,7 @@ def methods(regressor: Regressor) -> dict[str, Callable[[Scene], Told]]:
 
         return method
 
-    estimated, true, none = (lambda s: s.estimated), (lambda s: true_up(s.shot)), (lambda s: None)
+    estimated, true, none = (lambda s: s.estimated), (lambda s: UpDirection(-s.shot.gravity, 1.0)), (lambda s: None)
     rows: dict[str, Callable[[Scene], Told]] = {
         "everybody 1.69 m": constant,
         "network's number, up withheld": number(none),
@@ -184,7 +174,7 @@ def main() -> None:
     height = np.array([scene.shot.people.height_m[row] for scene, _, row in rows])
     distance = np.array([np.linalg.norm(scene.shot.people.translation_m[row]) for scene, _, row in rows])
     shared = np.array([sum(r >= 0 for r in scene.truth) > 1 for scene, _, _ in rows])
-    adult = height >= _CHILD_M
+    adult = height >= GROWN_UP_M
     print(
         "| statures by | grown-ups cm | children cm | in company cm | distance, grown-ups % | children % | bias % |",
         end="",

@@ -35,12 +35,12 @@ from metrichmsr.evaluation.synfocal_methods import (
 from metrichmsr.evaluation.synfocal_metrics import SubjectTruth, SynfocalResult, evaluate_synfocal
 from metrichmsr.hmr.fitting.fit import Fitter
 from metrichmsr.hmr.regress import WEIGHTS, Regressor
+from metrichmsr.hmr.stature_grid import GROWN_UP_M
 from metrichmsr.people.landmarks import Landmarks
 from metrichmsr.synthetic.benchmark import BENCHMARKS, Benchmark, ExpectedTruth, expected_path, variant_of
 from metrichmsr.synthetic.shots import Shot
 from metrichmsr.synthetic.writer import Source, stream_shots
 
-GROWN_UP_M = 1.45
 NETWORK, REFINED, NO_K, CONSTANT = "network", "network, refined", "network, K withheld", "network, everybody 1.69 m"
 NO_UP = "network, up withheld"
 FIT, WORLD, STANDING = "fit", "BlazePose's own 3D landmarks", "standing figure of 1.69 m in the box"

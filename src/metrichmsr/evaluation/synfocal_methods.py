@@ -15,6 +15,7 @@ from metrichmsr.calibration import estimate_view
 from metrichmsr.evaluation.baselines import POPULATION_STATURE_M, depth_from_box, standing_figure
 from metrichmsr.evaluation.blazepose_world import rotation_to_ray
 from metrichmsr.evaluation.synfocal_metrics import SubjectPrediction
+from metrichmsr.hmr.crop_evidence import UpDirection
 from metrichmsr.hmr.estimates import BodyEstimates
 from metrichmsr.hmr.fitting.evidence import gather_evidence
 from metrichmsr.hmr.fitting.fit import Fitter
@@ -40,28 +41,19 @@ class Answer:
 Method = Callable[[Shot, Landmarks], Answer]
 
 
-@dataclass(frozen=True)
-class CropUp:
-    """Which way is up in a shot, seen in the shot alone."""
-
-    direction: Float[np.ndarray, "3"]
-    """Camera frame."""
-    std_deg: float
-
-
 class UpOfShots:
     """Estimates up in one shot after the other; several methods may ask about the same one."""
 
     def __init__(self) -> None:
-        self._last: tuple[Shot, CropUp] | None = None
+        self._last: tuple[Shot, UpDirection] | None = None
 
-    def __call__(self, shot: Shot) -> CropUp:
+    def __call__(self, shot: Shot) -> UpDirection:
         """By the small network that comes along, which takes a picture for one whose principal point is its middle."""
         if self._last is None or self._last[0] is not shot:
             height, width = shot.image.shape[:2]
             up = estimate_view(shot.image).up
             middle = np.linalg.inv(shot.K.astype(np.float64)) @ (width / 2, height / 2, 1.0)
-            self._last = shot, CropUp(rotation_to_ray(middle) @ up.direction, up.std_deg)
+            self._last = shot, UpDirection(rotation_to_ray(middle) @ up.direction, up.std_deg)
         return self._last[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +33,14 @@ class Up(Protocol):
     def std_deg(self) -> float:
         """Root mean square angle between ``direction`` and the true one, degrees."""
         ...
+
+
+@dataclass(frozen=True)
+class UpDirection:
+    """Which way is up where that is not read off a picture; implements :class:`Up`."""
+
+    direction: Float[np.ndarray, "3"]
+    std_deg: float
 
 
 def evidence_from_landmarks(

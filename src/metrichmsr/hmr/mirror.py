@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 
 import numpy as np
 import roma
@@ -11,22 +10,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from metrichmsr.bodies.protocol import mirrored_name
 from metrichmsr.hmr.body_parameters import BodyParameters
-from metrichmsr.hmr.crop_evidence import Up
+from metrichmsr.hmr.crop_evidence import Up, UpDirection
 from metrichmsr.hmr.network import MetricBodies
+from metrichmsr.structures import COCO17
+
+_COCO_MIRROR = [COCO17.index(mirrored_name(name)) for name in COCO17]
+"""For each COCO-17 keypoint the one on the other side."""
 
 
-@dataclass(frozen=True)
-class MirroredUp:
+def mirrored_up(up: Up) -> UpDirection:
     """Which way is up in the mirrored picture."""
-
-    direction: Float[np.ndarray, "3"]
-    std_deg: float
-
-    @classmethod
-    def of(cls, up: Up) -> MirroredUp:
-        """That of a picture whose own is known."""
-        return cls(up.direction * (-1.0, 1.0, 1.0), up.std_deg)
+    return UpDirection(up.direction * (-1.0, 1.0, 1.0), up.std_deg)
 
 
 def mirrored_intrinsics(K: Float[np.ndarray, "3 3"], width: int) -> Float[np.ndarray, "3 3"]:
@@ -51,7 +47,6 @@ def averaged(seen: MetricBodies, in_mirror: MetricBodies, parameters: BodyParame
     pairs = {
         name: (getattr(seen, name) * getattr(in_mirror, name)).sqrt() for name in ("distance_sigma", "height_sigma_m")
     }
-    sides = list(_COCO_MIRROR)
     logits = None
     if seen.stature_logits is not None and in_mirror.stature_logits is not None:
         logits = 0.5 * (seen.stature_logits.log_softmax(-1) + in_mirror.stature_logits.log_softmax(-1))
@@ -61,7 +56,7 @@ def averaged(seen: MetricBodies, in_mirror: MetricBodies, parameters: BodyParame
         pose=pose,
         shape=shape,
         translation_m=translation,
-        joint_sigma_m=(seen.joint_sigma_m * in_mirror.joint_sigma_m[:, sides]).sqrt(),
+        joint_sigma_m=(seen.joint_sigma_m * in_mirror.joint_sigma_m[:, _COCO_MIRROR]).sqrt(),
         stature_logits=logits,
         **pairs,
     )
@@ -70,7 +65,3 @@ def averaged(seen: MetricBodies, in_mirror: MetricBodies, parameters: BodyParame
 def _between(first: Float[Tensor, "B 3"], second: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3"]:
     near, far = first.norm(dim=-1, keepdim=True), second.norm(dim=-1, keepdim=True)
     return torch.nn.functional.normalize(first / near + second / far, dim=-1) * (near * far).sqrt()
-
-
-_COCO_MIRROR = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
-"""For each COCO-17 keypoint the one on the other side."""

@@ -17,13 +17,15 @@ from metrichmsr.hmr.checkpoint import load_network
 from metrichmsr.hmr.config import NetworkConfig
 from metrichmsr.hmr.crop_evidence import Up, evidence_from_landmarks
 from metrichmsr.hmr.estimates import BodyEstimates
-from metrichmsr.hmr.mirror import MirroredUp, averaged, mirrored_intrinsics
+from metrichmsr.hmr.mirror import averaged, mirrored_intrinsics, mirrored_up
 from metrichmsr.hmr.network import MetricBodies, MetricHMR
 from metrichmsr.hmr.stature import POSE_SIGMA, distance_sigma, footing, fuse, summary
 from metrichmsr.people.landmarks import Landmarks
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hmr_small.safetensors"
 _PEOPLE_AT_ONCE = 16
+_ANKLES, _SEEN = [27, 28], 0.5
+"""Landmarks, and the confidence from which on they are seen."""
 
 
 class Regressor:
@@ -80,7 +82,7 @@ class Regressor:
         outputs = self._infer(landmarks, K, up)
         if mirrored is not None:
             seen, width = mirrored
-            turned = None if up is None else MirroredUp.of(up)
+            turned = None if up is None else mirrored_up(up)
             twins = self._infer(seen, mirrored_intrinsics(K, width), turned)
             outputs = [averaged(one, two, self.parameters) for one, two in zip(outputs, twins, strict=True)]
         pose = torch.cat([o.pose for o in outputs])
@@ -175,7 +177,3 @@ class Regressor:
 def ankles_seen(landmarks: Landmarks) -> Bool[Tensor, "N"]:
     """Of whom an ankle is seen."""
     return torch.from_numpy(landmarks.confidence[:, _ANKLES].max(1) > _SEEN)
-
-
-_ANKLES, _SEEN = [27, 28], 0.5
-"""Landmarks, and the confidence from which on they are seen."""

@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from metrichmsr.hmr.stature_grid import BIN_M, STATURES_M, grid_like, quantile
+from metrichmsr.hmr.stature_grid import grid_like, quantile, soft_bins
 
 _PITCHES = 9
 
@@ -106,18 +106,16 @@ def fuse(
         belief: about cameras.
     """
     belief = belief or GroundCue()
-    statures = grid_like(person)
     if known_height_m is not None:
         given = torch.isfinite(known_height_m)
-        exact = (-0.5 * ((known_height_m.nan_to_num()[:, None] - statures) / (0.5 * BIN_M)).square()).softmax(-1)
-        person = torch.where(given[:, None], exact, person)
+        person = torch.where(given[:, None], soft_bins(known_height_m.nan_to_num()), person)
     if ground is None or not math.isfinite(up_sigma_rad) or not len(person):
         return person
     like = _on_ground(ground, up_sigma_rad, belief)  # N S C D
     height = _camera_heights(person)
-    eye = -0.5 * ((height - math.log(belief.camera_height_m)) / belief.log_spread).square()
-    anywhere = -0.5 * ((height - math.log(belief.camera_height_m)) / belief.log_spread_any).square()
-    prior = (1 - belief.any_share) * eye.softmax(-1) + belief.any_share * anywhere.softmax(-1)
+    away = (height - math.log(belief.camera_height_m)).square()
+    eye, anywhere = ((-0.5 * away / spread**2).softmax(-1) for spread in (belief.log_spread, belief.log_spread_any))
+    prior = torch.lerp(eye, anywhere, belief.any_share)
     shift = _pitches(person)
     joint = prior[:, None] * (-0.5 * shift.square()).softmax(-1)  # C D
     each = torch.einsum("ns,nscd->ncd", person, like).clamp_min(1e-12).log()
@@ -174,6 +172,3 @@ def _on_ground(ground: Footing, up_sigma_rad: float, belief: GroundCue) -> Float
     elsewhere = torch.where(ground.seen, belief.elsewhere, min(1.0, 2 * belief.elsewhere))[:, None, None, None]
     # Somebody elsewhere has their feet at any height: spread evenly over the logarithm of a factor of seven.
     return (1 - elsewhere) * normal * below[:, None, None, :] + elsewhere / math.log(7)
-
-
-__all__ = ["POSE_SIGMA", "STATURES_M", "Footing", "GroundCue", "distance_sigma", "footing", "fuse", "summary"]

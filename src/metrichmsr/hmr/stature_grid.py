@@ -8,6 +8,8 @@ from torch import Tensor
 STATURES_M: tuple[float, ...] = tuple(round(0.45 + 0.04 * i, 2) for i in range(42))
 """Middles of the bins, metres: newborn to 2.09 m."""
 BIN_M = 0.04
+GROWN_UP_M = 1.45
+"""Whoever is shorter counts as a child in figures and in samples."""
 
 
 def grid_like(tensor: Tensor) -> Float[Tensor, "S"]:

@@ -27,6 +27,13 @@ def crop_from_image_matrices(regions: Float[np.ndarray, "N 4"], *, crop_size: in
     return matrices
 
 
+def regions_of_crops(crop_from_image: Float[np.ndarray, "N 3 3"], *, crop_size: int) -> Float[np.ndarray, "N 4"]:
+    """The regions that :func:`crop_from_image_matrices` makes these matrices of."""
+    middle = np.linalg.inv(crop_from_image) @ (crop_size / 2, crop_size / 2, 1.0)
+    cos, sin = crop_from_image[:, 0, 0], crop_from_image[:, 0, 1]
+    return np.stack([middle[:, 0], middle[:, 1], crop_size / np.hypot(cos, sin), np.arctan2(sin, cos)], axis=-1)
+
+
 def transform_points(
     matrices: Float[np.ndarray, "N 3 3"], points: Float[np.ndarray, "N P 2"]
 ) -> Float[np.ndarray, "N P 2"]:

@@ -29,6 +29,7 @@ from metrichmsr.hmr.crop_evidence import CROP_SIZE
 from metrichmsr.hmr.gravity import gravity_inputs
 from metrichmsr.hmr.heads import camera_from_crop
 from metrichmsr.hmr.image_encoders import CropEvidence
+from metrichmsr.hmr.stature_grid import GROWN_UP_M
 from metrichmsr.training.losses import Truth
 
 _PICTURES = {"features", "mask"}
@@ -255,7 +256,7 @@ def frequencies(samples: Samples, parameters: BodyParameters, *, upright: float,
         knees = _cosine(joints[:, [11, 12]] - joints[:, [13, 14]], joints[:, [13, 14]] - joints[:, [15, 16]])
         stands = (trunk[:, 1] > 0.87) & (legs[:, 1] > 0.82) & (knees.amin(1) > 0.77)
         often = torch.where(stands, upright, 1.0)
-        parts.append(torch.where(truth.height_m < 1.45, children * often, often))
+        parts.append(torch.where(truth.height_m < GROWN_UP_M, children * often, often))
     return torch.cat(parts)
 
 

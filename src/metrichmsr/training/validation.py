@@ -14,11 +14,10 @@ from metrichmsr.hmr.body_parameters import BodyParameters
 from metrichmsr.hmr.image_encoders import CropEvidence
 from metrichmsr.hmr.network import MetricBodies, MetricHMR
 from metrichmsr.hmr.stature import summary
+from metrichmsr.hmr.stature_grid import GROWN_UP_M
 from metrichmsr.training.augment import doubtful_up
 from metrichmsr.training.samples import Samples
 
-CHILD_M = 1.45
-"""Whoever is shorter counts as a child."""
 _AT_ONCE = 128
 _UP_SIGMA_DEG = 6.0
 """Error of the direction of up that a network is told, as large as that of what is estimated from pictures."""
@@ -124,7 +123,7 @@ def validate(network: MetricHMR, samples: Samples, parameters: BodyParameters, *
     """Measure a network; arguments as for :func:`errors`."""
     column = errors(network, samples, parameters, ray_size=ray_size)
 
-    adult = column["stature"] >= CHILD_M
+    adult = column["stature"] >= GROWN_UP_M
     stature = column["stature"][adult]
 
     def mean(values: Tensor) -> float:

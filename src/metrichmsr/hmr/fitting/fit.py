@@ -58,10 +58,9 @@ class FitOptions:
     """Weight of the pose prior while polishing."""
     refine_prior: float = 0.05
     """The same when another method's answer is polished."""
-    refine_expected: float = 0.05
-    """Weight of that answer where landmarks are seen well: they are right more often than it is…"""
     refine_doubted: float = 3.0
-    """…and where they are seen badly: then it knows better than they."""
+    """Weight of that answer where landmarks are seen badly: it knows better than they. Where they are seen well its
+    weight is :attr:`Weights.expected`."""
     seen_well: tuple[float, float] = (0.5, 0.72)
     """Score of the landmarks up to which they are seen badly, and from which on well."""
     refine_iterations: int = 5
@@ -167,18 +166,13 @@ class Fitter:
         if start.joint_std_m is not None:
             low, high = options.seen_well
             doubt = ((high - evidence.score) / (high - low)).clamp(0, 1)
-            trust = (options.refine_doubted / options.refine_expected) ** (-0.5 * doubt)
+            trust = (options.refine_doubted / weights.expected) ** (-0.5 * doubt)
             held = replace(
                 held,
                 expected_m=from_hips(self.posed.seen(start.body)),
                 expected_sigma_m=sigma_of_landmarks(start.joint_std_m) * trust[:, None],
             )
-        weak = replace(
-            weights,
-            pose_prior=options.refine_prior * weights.pose_prior,
-            world=options.refine_world,
-            expected=options.refine_expected,
-        )
+        weak = replace(weights, pose_prior=options.refine_prior * weights.pose_prior, world=options.refine_world)
         state = concatenate(
             [
                 minimise(self._objective(held[part], weak), state[part], iterations=options.refine_iterations)[0]

@@ -31,8 +31,9 @@ class Weights:
     world: float = 0.3
     """The landmark network's own depths lean bodies towards the camera: they choose between starts, little more."""
     world_sigma_m: float = 0.12
-    expected: float = 0.3
-    """Errors of a network's joints go together."""
+    expected: float = 0.05
+    """Of a network's joints where landmarks are seen well: errors of its joints go together, and landmarks are right
+    more often than it is."""
     pose_prior: float = 1.0
     shape_prior: float = 1.0
     gender_sigma: float = 0.1
