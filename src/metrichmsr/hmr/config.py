@@ -85,6 +85,8 @@ def ablations(base: NetworkConfig = SMALL) -> dict[str, NetworkConfig]:
     bare = replace(base, ray_map=False, moe=False)
     variants = {
         "image only": bare,
+        # Neither rays nor K': nothing tells a near person under a wide lens from a far one under a long lens.
+        "image only, plain xyz": replace(bare, position="xyz"),
         "+ ray map": replace(base, moe=False),
         "+ ray map + HumanMoE": base,
         "Patch MoE only": replace(base, global_layers=0),

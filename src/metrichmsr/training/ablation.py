@@ -25,9 +25,16 @@ TABLE, RECORD, DATA = "ablation.md", "ablation.json", "data.json"
 
 
 def variants(base: TrainConfig) -> dict[str, TrainConfig]:
-    """All variants by name: the network's (METHOD's ablation table), and training without the height loss."""
+    """All variants by name: the network's (METHOD's ablation table), what it sees, and how it is trained."""
     networks = {name: replace(base, network=network) for name, network in ablations(base.network).items()}
-    return {**networks, "without height loss": replace(base, losses=replace(base.losses, height=0.0))}
+    return {
+        **networks,
+        "without height loss": replace(base, losses=replace(base.losses, height=0.0)),
+        "without image features": replace(base, network=replace(base.network, features=False)),
+        "without gravity": replace(base, network=replace(base.network, gravity=False)),
+        # Pictures alone: as many steps, but none on landmarks that were made without one.
+        "without simulated landmarks": replace(base, simulated=0.0),
+    }
 
 
 @dataclass(frozen=True)
