@@ -61,6 +61,8 @@ class RecoverOptions:
 
     height: str | None = None
     """Known stature: metres (1.82), or a JSON file or text {"0": 1.82, …} by person id. Fixes the scale."""
+    people: Literal["anybody", "adults", "children"] = "anybody"
+    """Who is in the picture, if you know: adults (1.45 m and taller) or children alone."""
     length: tuple[float, float, float, float, float] | None = None
     """A known length in the picture: X0 Y0 X1 Y1 METRES, upright at the distance of the person nearest to it."""
 
@@ -90,6 +92,8 @@ class RecoverOptions:
             raise UsageError("--checkpoint goes with --method network")
         if self.method == "fit" and self.mirror:
             raise UsageError("--mirror goes with --method network")
+        if self.method == "fit" and self.people != "anybody":
+            raise UsageError("--people goes with --method network")
         if self.length is not None and not (all(map(math.isfinite, self.length)) and self.length[4] > 0):
             raise UsageError("--length wants X0 Y0 X1 Y1 METRES, all finite and METRES positive")
 
@@ -355,6 +359,7 @@ class Recoverer:
                 mirrored=mirrored,
                 known_height_m=heights,
                 known_depth_m=depths,
+                who=self.options.people,
             )
         if not self.options.refine:
             return estimates

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from metrichmsr.hmr.stature import POSE_SIGMA, Footing, distance_sigma, footing, fuse, summary
+from metrichmsr.hmr.stature import POSE_SIGMA, Footing, among, distance_sigma, footing, fuse, summary
 from metrichmsr.hmr.stature_grid import STATURES_M, quantile, soft_bins
 
 HEIGHTS = torch.tensor(STATURES_M)
@@ -60,6 +60,20 @@ def test_a_camera_is_rather_at_eye_level_than_at_the_ceiling() -> None:
     assert float(alone[0, HEIGHTS < 1.45].sum()) > 0.6
     unsure = fuse(child_or_adult()[None], standing(1.35), up_sigma_rad=math.radians(25))
     assert 0.45 < float(unsure[0, HEIGHTS < 1.45].sum()) < float(alone[0, HEIGHTS < 1.45].sum())
+
+
+def test_who_is_known_to_be_in_the_picture_leaves_only_such_statures() -> None:
+    people = torch.stack([child_or_adult(), normal(1.0, 0.03)])
+    assert torch.equal(among(people, "anybody"), people)
+    adults, children = among(people, "adults"), among(people, "children")
+    assert float(adults[:, HEIGHTS < 1.45].sum()) == 0
+    assert float(children[:, HEIGHTS >= 1.45].sum()) == 0
+    assert torch.allclose(adults.sum(-1), torch.ones(2))
+    assert float(summary(adults)[0][0]) == pytest.approx(1.70, abs=0.02)
+    assert float(summary(children)[0][0]) == pytest.approx(1.15, abs=0.02)
+    # Sure of the contrary: what is usual counts, and the sigma says that it is no more than that.
+    assert float(summary(adults)[0][1]) == pytest.approx(1.69, abs=0.02)
+    assert 0.08 < float(summary(adults)[1][1]) < 0.12
 
 
 def test_a_stature_that_is_known_tells_of_the_others() -> None:

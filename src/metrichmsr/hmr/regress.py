@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody
-from metrichmsr.errors import ModelFileError
+from metrichmsr.errors import ModelFileError, UsageError
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
 from metrichmsr.hmr.checkpoint import load_network
 from metrichmsr.hmr.config import NetworkConfig
@@ -19,7 +19,7 @@ from metrichmsr.hmr.crop_evidence import Up, evidence_from_landmarks
 from metrichmsr.hmr.estimates import BodyEstimates
 from metrichmsr.hmr.mirror import averaged, mirrored_intrinsics, mirrored_up
 from metrichmsr.hmr.network import MetricBodies, MetricHMR
-from metrichmsr.hmr.stature import POSE_SIGMA, distance_sigma, footing, fuse, summary
+from metrichmsr.hmr.stature import POSE_SIGMA, Who, among, distance_sigma, footing, fuse, summary
 from metrichmsr.people.landmarks import Landmarks
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hmr_small.safetensors"
@@ -67,6 +67,7 @@ class Regressor:
         mirrored: tuple[Landmarks, int] | None = None,
         known_height_m: Float[np.ndarray, "N"] | None = None,
         known_depth_m: Float[np.ndarray, "N"] | None = None,
+        who: Who = "anybody",
     ) -> BodyEstimates:
         """Bodies of everybody in a picture.
 
@@ -78,7 +79,13 @@ class Regressor:
                 both answers are averaged.
             known_height_m: statures that are known, NaN elsewhere: bodies and distances are scaled to them.
             known_depth_m: z-depths of pelvises that are known, NaN elsewhere: bodies go there and are scaled with it.
+            who: adults or children, where the picture is known to show only such.
+
+        Raises:
+            UsageError: the network has no distribution of statures to choose from.
         """
+        if who != "anybody" and not self.config.stature_bins:
+            raise UsageError(f"--people {who}: this checkpoint tells no distribution of statures; use another one")
         outputs = self._infer(landmarks, K, up)
         if mirrored is not None:
             seen, width = mirrored
@@ -92,7 +99,7 @@ class Regressor:
         distance_std = torch.cat([o.distance_sigma for o in outputs])
         if outputs and outputs[0].stature_logits is not None:
             shape, translation, height_std, distance_std = self._with_company(
-                outputs, landmarks, up, known_height_m, shape, translation, distance_std
+                outputs, landmarks, up, known_height_m, who, shape, translation, distance_std
             )
         known = torch.full_like(height_std, torch.nan)
         if known_depth_m is not None:
@@ -124,12 +131,14 @@ class Regressor:
         landmarks: Landmarks,
         up: Up | None,
         known_height_m: Float[np.ndarray, "N"] | None,
+        who: Who,
         shape: Float[Tensor, "N S"],
         translation: Float[Tensor, "N 3"],
         distance_std: Float[Tensor, "N"],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Statures by all evidence of the picture (:mod:`~metrichmsr.hmr.stature`), and what follows from them."""
-        person = torch.cat([o.stature_logits for o in outputs if o.stature_logits is not None]).softmax(-1)
+        alone = torch.cat([o.stature_logits for o in outputs if o.stature_logits is not None]).softmax(-1)
+        person = among(alone, who)
         before = self.parameters.body.height(shape)
         ground = None
         if up is not None:
@@ -141,7 +150,7 @@ class Regressor:
             person, ground, up_sigma_rad=math.inf if up is None else math.radians(up.std_deg), known_height_m=known
         )
         height, std = summary(posterior)
-        distance_std = distance_sigma(distance_std, std, summary(person)[1])
+        distance_std = distance_sigma(distance_std, std, summary(alone)[1])
         shape, translation, _ = self._of_height(shape, translation, height)
         return shape, translation, std, distance_std
 

@@ -8,7 +8,8 @@ away, makes the same picture. What breaks the tie is evidence about statures, an
 * **the ground**: whoever stands on the floor has their feet at the camera's height below it. That height is not known,
   but it is the same for everybody, and most photographs are taken at eye level. So the tall and the small of a group
   sort themselves out, and a lone "giant" whose feet lie four metres below the camera is rather a child;
-* **what the user knows**: a stature given for one person says how high the camera is, and so helps with all others.
+* **what the user knows**: a stature given for one person says how high the camera is, and so helps with all others;
+  that all are grown up, or children, leaves only such statures (:func:`among`).
 
 With h_i the stature, g_i the height of the camera above the feet in units of that stature (read off the recovered body,
 which is right up to scale), c the camera's height and δ the error of its pitch:
@@ -23,14 +24,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from metrichmsr.hmr.stature_grid import grid_like, quantile, soft_bins
+from metrichmsr.hmr.stature_grid import GROWN_UP_M, grid_like, quantile, soft_bins
+
+Who = Literal["anybody", "adults", "children"]
+"""What the user knows of the people in a picture."""
 
 _PITCHES = 9
+_GROWN_UP = 1.69, 0.10
+"""Mean stature of men and women, and one sigma; metres."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,20 @@ def fuse(
     weight = others.flatten(1).softmax(-1).view_as(others)
     posterior = person * torch.einsum("ncd,nscd->ns", weight, like)
     return posterior / posterior.sum(-1, keepdim=True)
+
+
+def among(person: Float[Tensor, "N S"], who: Who) -> Float[Tensor, "N S"]:
+    """Each person's own distribution, where the picture is known to show only adults, or only children.
+
+    Children are shorter than :data:`~metrichmsr.hmr.stature_grid.GROWN_UP_M`.
+    """
+    if who == "anybody":
+        return person
+    grown_up = grid_like(person) >= GROWN_UP_M
+    # Where the network is sure of the contrary, what is left of its opinion is worth less than what is usual.
+    usual = (-0.5 * ((grid_like(person) - _GROWN_UP[0]) / _GROWN_UP[1]).square()).softmax(-1)
+    kept = torch.where(grown_up, person + 1e-4 * usual, 0.0) if who == "adults" else (person + 1e-6) * ~grown_up
+    return kept / kept.sum(-1, keepdim=True)
 
 
 def summary(probability: Float[Tensor, "N S"]) -> tuple[Float[Tensor, "N"], Float[Tensor, "N"]]:
