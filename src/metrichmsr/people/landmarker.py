@@ -87,7 +87,8 @@ class Landmarker:
 
     def __init__(self, *, network: BlazePoseHeavy | None = None, batch_size: int = 8, thorough: bool = True) -> None:
         if network is None:
-            network = BlazePoseHeavy()
+            with torch.device("meta"):
+                network = BlazePoseHeavy()
             load_into(network, WEIGHTS_DIR / "blazepose_heavy.safetensors")
         self.network = network.eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.batch_size = batch_size

@@ -55,7 +55,8 @@ class MoveNetDetector:
         self, *, network: MoveNetMultiPose | None = None, min_score: float = 0.1, max_people: int = 100
     ) -> None:
         if network is None:
-            network = MoveNetMultiPose()
+            with torch.device("meta"):
+                network = MoveNetMultiPose()
             load_into(network, WEIGHTS_DIR / "movenet_multipose.safetensors")
         self.network = network.eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.min_score = min_score

@@ -72,6 +72,9 @@ def save_packed(path: Path, packed: dict[str, Tensor], metadata: dict[str, str])
 def load_into(module: nn.Module, path: Path) -> None:
     """Fill a module from a stored state dict.
 
+    The module takes the tensors as they are: it may have been made on the device ``meta``, which spares drawing random
+    weights that nobody will see.
+
     Raises:
         ModelFileError: the file is missing, not safetensors, or of another network.
     """
@@ -83,7 +86,7 @@ def load_into(module: nn.Module, path: Path) -> None:
     except SafetensorError as error:
         raise ModelFileError(f"{path}: not a safetensors file ({error})") from error
     try:
-        module.load_state_dict(unpack(packed))
+        module.load_state_dict(unpack(packed), assign=True)
     except (KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise ModelFileError(f"{path}: not the weights of {type(module).__name__} ({reason})") from error

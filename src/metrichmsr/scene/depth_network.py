@@ -96,7 +96,8 @@ class DepthNetwork(nn.Module):
     @classmethod
     def build(cls, config: DepthConfig) -> DepthNetwork:
         """With the backbone of the package."""
-        movenet = MoveNetMultiPose()
+        with torch.device("meta"):
+            movenet = MoveNetMultiPose()
         load_into(movenet, WEIGHTS_DIR / "movenet_multipose.safetensors")
         return cls(config, movenet.backbone.to(memory_format=torch.channels_last))  # pyright: ignore[reportCallIssue]
 

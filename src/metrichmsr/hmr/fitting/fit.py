@@ -268,9 +268,11 @@ def spread_vertices(body: AnnyBody, count: int) -> Tensor:
     vertices = body.rest(body.default_shape()[None]).vertices_m[0]
     # Eyes, teeth and tongue lie inside the head; the hull of the skin is what the picture shows. They are few, and a
     # vertex inside the body does no harm to a term that only asks points to be inside the mask.
-    chosen = [int(vertices[:, 2].argmax())]
-    distance = torch.full((len(vertices),), math.inf)
+    x, y, z = vertices.T.contiguous()
+    chosen = [int(z.argmax())]
+    squared = torch.full((len(vertices),), math.inf)
     for _ in range(count - 1):
-        distance = torch.minimum(distance, (vertices - vertices[chosen[-1]]).norm(dim=-1))
-        chosen.append(int(distance.argmax()))
+        last = chosen[-1]
+        squared = torch.minimum(squared, (x - x[last]).square() + (y - y[last]).square() + (z - z[last]).square())
+        chosen.append(int(squared.argmax()))
     return torch.tensor(chosen)
