@@ -26,7 +26,7 @@ from metrichmsr.calibration import estimate_view
 from metrichmsr.hmr.crop_evidence import Up, UpDirection, evidence_from_landmarks
 from metrichmsr.hmr.network import MetricBodies
 from metrichmsr.hmr.regress import WEIGHTS, Regressor, ankles_seen
-from metrichmsr.hmr.stature import distance_sigma, footing, fuse, summary
+from metrichmsr.hmr.stature import as_photographed, distance_sigma, footing, fuse, summary
 from metrichmsr.hmr.stature_grid import GROWN_UP_M
 from metrichmsr.people import Landmarker, MoveNetDetector, People, find_people
 from metrichmsr.people.detection import box_iou
@@ -107,13 +107,20 @@ def methods(regressor: Regressor) -> dict[str, Callable[[Scene], Told]]:
         return method
 
     def fused(
-        up: Callable[[Scene], Up | None], *, ground: bool = False, company: bool = False, known: bool = False
+        up: Callable[[Scene], Up | None],
+        *,
+        rare_children: bool = True,
+        ground: bool = False,
+        company: bool = False,
+        known: bool = False,
     ) -> Callable[[Scene], Told]:
         def method(scene: Scene) -> Told:
             seen = up(scene)
             out = bodies(scene, seen)
             assert out.stature_logits is not None
             person = out.stature_logits.softmax(-1)
+            if rare_children:
+                person = as_photographed(person)
             stand, sigma = None, math.inf
             if ground and seen is not None:
                 direction = torch.tensor(seen.direction, dtype=torch.float32)
@@ -149,8 +156,9 @@ def methods(regressor: Regressor) -> dict[str, Callable[[Scene], Told]]:
     }
     if regressor.network.heads.stature is not None:
         rows |= {
-            "median of its distribution, up withheld": fused(none),
-            "median of its distribution": fused(estimated),
+            "median of its distribution, up withheld": fused(none, rare_children=False),
+            "median of its distribution": fused(estimated, rare_children=False),
+            "… with children as rare as in photographs": fused(estimated),
             "… and the ground, each alone": fused(estimated, ground=True),
             "… and the ground, all together (what `recover` does)": fused(estimated, ground=True, company=True),
             "the same, true up": fused(true, ground=True, company=True),

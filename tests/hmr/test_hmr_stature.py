@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from metrichmsr.hmr.stature import POSE_SIGMA, Footing, among, distance_sigma, footing, fuse, summary
+from metrichmsr.hmr.stature import POSE_SIGMA, Footing, among, as_photographed, distance_sigma, footing, fuse, summary
 from metrichmsr.hmr.stature_grid import STATURES_M, quantile, soft_bins
 
 HEIGHTS = torch.tensor(STATURES_M)
@@ -60,6 +60,16 @@ def test_a_camera_is_rather_at_eye_level_than_at_the_ceiling() -> None:
     assert float(alone[0, HEIGHTS < 1.45].sum()) > 0.6
     unsure = fuse(child_or_adult()[None], standing(1.35), up_sigma_rad=math.radians(25))
     assert 0.45 < float(unsure[0, HEIGHTS < 1.45].sum()) < float(alone[0, HEIGHTS < 1.45].sum())
+
+
+def test_children_are_as_rare_as_in_photographs() -> None:
+    weighed = as_photographed(child_or_adult()[None])
+    assert weighed.sum() == pytest.approx(1.0)
+    # Odds of 1 : 1 among people of whom 17 % are children, where 10 % are.
+    odds = (0.10 / 0.90) / (0.17 / 0.83)
+    assert float(weighed[0, HEIGHTS < 1.45].sum()) == pytest.approx(odds / (1 + odds), rel=1e-3)
+    adult = normal(1.75, 0.05)[None]
+    torch.testing.assert_close(as_photographed(adult), adult, atol=1e-5, rtol=0.0)
 
 
 def test_who_is_known_to_be_in_the_picture_leaves_only_such_statures() -> None:

@@ -19,7 +19,7 @@ from metrichmsr.hmr.crop_evidence import Up, evidence_from_landmarks
 from metrichmsr.hmr.estimates import BodyEstimates
 from metrichmsr.hmr.mirror import averaged, mirrored_intrinsics, mirrored_up
 from metrichmsr.hmr.network import MetricBodies, MetricHMR
-from metrichmsr.hmr.stature import POSE_SIGMA, Who, among, distance_sigma, footing, fuse, summary
+from metrichmsr.hmr.stature import POSE_SIGMA, Who, among, as_photographed, distance_sigma, footing, fuse, summary
 from metrichmsr.people.landmarks import Landmarks
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hmr_small.safetensors"
@@ -138,7 +138,7 @@ class Regressor:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Statures by all evidence of the picture (:mod:`~metrichmsr.hmr.stature`), and what follows from them."""
         alone = torch.cat([o.stature_logits for o in outputs if o.stature_logits is not None]).softmax(-1)
-        person = among(alone, who)
+        person = among(as_photographed(alone), who)
         before = self.parameters.body.height(shape)
         ground = None
         if up is not None:

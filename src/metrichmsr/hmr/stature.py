@@ -8,6 +8,8 @@ away, makes the same picture. What breaks the tie is evidence about statures, an
 * **the ground**: whoever stands on the floor has their feet at the camera's height below it. That height is not known,
   but it is the same for everybody, and most photographs are taken at eye level. So the tall and the small of a group
   sort themselves out, and a lone "giant" whose feet lie four metres below the camera is rather a child;
+* **what photographs show**: about one in ten people is a child, of the network's synthetic people one in six. What it
+  says of each is weighed anew by that (:func:`as_photographed`): of a doubtful case a grown-up is the likelier half;
 * **what the user knows**: a stature given for one person says how high the camera is, and so helps with all others;
   that all are grown up, or children, leaves only such statures (:func:`among`).
 
@@ -36,6 +38,8 @@ Who = Literal["anybody", "adults", "children"]
 """What the user knows of the people in a picture."""
 
 _PITCHES = 9
+_CHILDREN_TRAINED, _CHILDREN_PHOTOGRAPHED = 0.17, 0.10
+"""Share of people below ``GROWN_UP_M`` among those that the network has learned from, and in photographs."""
 _GROWN_UP = 1.69, 0.10
 """Mean stature of men and women, and one sigma; metres."""
 
@@ -131,6 +135,14 @@ def fuse(
     weight = others.flatten(1).softmax(-1).view_as(others)
     posterior = person * torch.einsum("ncd,nscd->ns", weight, like)
     return posterior / posterior.sum(-1, keepdim=True)
+
+
+def as_photographed(person: Float[Tensor, "N S"]) -> Float[Tensor, "N S"]:
+    """What the network says of people, with children as rare as they are in photographs (Bayes' rule)."""
+    there = _CHILDREN_PHOTOGRAPHED / (1 - _CHILDREN_PHOTOGRAPHED)
+    learned = _CHILDREN_TRAINED / (1 - _CHILDREN_TRAINED)
+    weighed = person * torch.where(grid_like(person) < GROWN_UP_M, there / learned, 1.0)
+    return weighed / weighed.sum(-1, keepdim=True)
 
 
 def among(person: Float[Tensor, "N S"], who: Who) -> Float[Tensor, "N S"]:
