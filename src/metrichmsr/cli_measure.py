@@ -20,7 +20,7 @@ from metrichmsr.export.result_json import read_result, result_document
 from metrichmsr.export.schema import MeasurementEntry, Number, PersonEntry, ResultDocument
 from metrichmsr.recover import Recoverer, RecoverOptions
 
-COLUMNS = ("folder", "image", "frame", "id", "body_model", "measurement", "value_m", "std_m")
+COLUMNS: tuple[str, ...] = ("folder", "image", "frame", "id", "body_model", "measurement", "value_m", "std_m")
 """Columns of the CSV file: a row per person and measurement; unknown values are empty cells."""
 
 _PEOPLE_ABREAST = 5

@@ -62,7 +62,7 @@ def plane_axes(normal: Float[np.ndarray, "3"]) -> Float[np.ndarray, "2 3"]:
 
 def hull_outline(points_m: Float[np.ndarray, "P 3"], normal: Float[np.ndarray, "3"]) -> Float[np.ndarray, "H 3"]:
     """Corners of the convex hull of points of one plane, in order."""
-    corners = cv2.convexHull(_flat(points_m, normal), returnPoints=False)
+    corners = np.asarray(cv2.convexHull(_flat(points_m, normal), returnPoints=False), dtype=np.int64)
     return points_m[corners[:, 0]]
 
 
