@@ -47,6 +47,15 @@ def main() -> None:
         shape = prior.sample(batch, generator)
         return roma.rotvec_to_rotmat(rotvecs).requires_grad_(grad), shape.requires_grad_(grad)
 
+    from metrichmsr.bodies.measurement_doubt import Measurer
+
+    start = time.perf_counter()
+    measurer = Measurer(model)
+    made = time.perf_counter() - start
+    adult, sigma = model.default_shape()[None], torch.full((1,), 0.07).numpy()
+    each = milliseconds(lambda: measurer(adult, sigma))
+    print(f"measurements with sigmas: {each:.1f} ms a person, ready in {made:.2f} s")
+
     for name, body, batch in (
         ("full mesh", model, 1),
         ("full mesh", model, 8),

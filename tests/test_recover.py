@@ -63,6 +63,16 @@ def test_people_are_of_human_size_and_in_front(street):
         assert person.distance_m == pytest.approx(np.linalg.norm(person.translation_m))
 
 
+def test_everybody_is_measured(street):
+    for person in street.people:
+        value_m, std_m = person.measurements["stature"]
+        assert value_m == pytest.approx(person.height_m, abs=1e-3)
+        assert std_m == pytest.approx(person.height_std_m, rel=0.02)
+        assert 0.4 < person.measurements["inseam"].value_m / value_m < 0.5
+        waist = person.measurements["waist_girth"]
+        assert 0.05 < waist.std_m / waist.value_m < 0.3, "hardly known"
+
+
 def test_estimated_camera_says_so_and_its_doubt_is_in_the_distance(street):
     assert street.camera.source == "estimated:panorama"
     relative = street.camera.focal_std_px / street.camera.focal_px

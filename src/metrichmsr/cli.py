@@ -177,6 +177,12 @@ def _train(argv: list[str]) -> int:
     return train_hmr(parse(TrainHmrArgs, argv[1:], "train hmr", prefixes=True))
 
 
+def _measure(argv: list[str]) -> int:
+    from metrichmsr.cli_measure import MeasureArgs, measure_inputs
+
+    return measure_inputs(parse(MeasureArgs, argv, "measure"))
+
+
 def _explain(argv: list[str]) -> int:
     from metrichmsr.cli_explain import ExplainArgs, explain_photo
 
@@ -227,6 +233,7 @@ class _Verb:
 
 _VERBS = {
     "recover": _Verb(_recover, "people of photos and videos as meshes, heights and positions in metres"),
+    "measure": _Verb(_measure, "lengths and girths of recovered people in metres"),
     "explain": _Verb(_explain, "what the network saw in a photo, and which of its experts worked on what"),
     "export": _Verb(_export, "the network as an ONNX file for other runtimes"),
     "train": _Verb(_train, "the network: training samples from synthetic people, and training on them"),

@@ -181,6 +181,8 @@ class Recoverer:
             estimates = self._estimate(sight, warnings, watch)
             with watch.stage("assemble"):
                 recovered = self._assemble(people, estimates, image, shown, warnings)
+            with watch.stage("measure"):
+                recovered = self._measurer.people(recovered)
         else:
             warnings.append("nobody was found in this picture")
         scene = None
@@ -246,6 +248,13 @@ class Recoverer:
         if self.options.body_model == "anny":
             return None
         return load_body_model(self.options.body_model, body_model_dir=self.options.body_model_dir)
+
+    @cached_property
+    def _measurer(self) -> Any:
+        """What measures the bodies of the result."""
+        from metrichmsr.bodies.measurement_doubt import Measurer
+
+        return Measurer(self._other_body or self._anny)
 
     @cached_property
     def _versions(self) -> Mapping[str, str]:

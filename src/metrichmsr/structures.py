@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -130,6 +131,14 @@ class Camera:
         return dataclasses.replace(self, **changes)  # pyright: ignore[reportArgumentType]
 
 
+class Measurement(NamedTuple):
+    """A measurement of a body with its doubt, metres."""
+
+    value_m: float
+    std_m: float
+    """One sigma."""
+
+
 @dataclass(frozen=True)
 class Person:
     """One person: a posed body mesh in the camera frame, and the evidence it came from."""
@@ -168,6 +177,9 @@ class Person:
     """Pixels where the person was segmented in the photo, where a mask was made."""
     reprojection_px: float = math.nan
     """Median distance between detected and projected keypoints, pixels: how well body and picture agree."""
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    """Lengths and girths of the rest body by name (``docs/measurements.md``), each with one sigma; empty where nobody
+    measured."""
 
     @property
     def distance_m(self) -> float:

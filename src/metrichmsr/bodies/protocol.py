@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from metrichmsr.bodies.landmarks import PointRegressor
+
 
 @dataclass(frozen=True)
 class BodyOutput:
@@ -61,6 +63,10 @@ class BodyModel(nn.Module, ABC):
     """Names of the shape parameters, in the order of the shape vector."""
     faces: Int[Tensor, "F 3"]
     """Triangles, counter-clockwise seen from outside (a buffer)."""
+    skin: Float[Tensor, "J V"]
+    """How much each bone moves each vertex (a buffer); the vertices shown come first."""
+    points: PointRegressor
+    """COCO-17 and BlazePose-33, in this order, from vertices and bone heads."""
 
     @property
     def num_bones(self) -> int:

@@ -121,6 +121,11 @@ class ShapePrior(nn.Module):
         low, high = (corner_weights(ends.flatten(0, 1), self._grid) @ self.stature_m).view(-1, 2).unbind(-1)
         return low + shape[:, HEIGHT] * (high - low), high - low
 
+    def limits(self) -> tuple[Float[Tensor, "6"], Float[Tensor, "6"]]:
+        """Smallest and largest value of each shape parameter."""
+        low, high, _ = zip(*self._grid, strict=True)
+        return self.stature_m.new_tensor(low), self.stature_m.new_tensor(high)
+
     def log_prob(self, shape: Float[Tensor, "B 6"]) -> Float[Tensor, "B"]:
         """Log density up to a constant; differentiable. Not limited to the range of the parameters."""
         return self._terms(shape)[0].neg()

@@ -18,6 +18,7 @@ from metrichmsr.export.schema import (
     CameraEntry,
     GroundPlaneEntry,
     ImageEntry,
+    MeasurementEntry,
     Number,
     PersonEntry,
     ResidualsEntry,
@@ -128,7 +129,16 @@ def _person_entry(person: Person, mesh: str | None) -> PersonEntry:
         "shape": {name: _number(value) for name, value in person.shape.items()},
         "reprojection_px": _number(person.reprojection_px),
         "mesh": mesh,
+        "measurements_m": _measurements(person),
     }
+
+
+def _measurements(person: Person) -> dict[str, MeasurementEntry] | None:
+    entries: dict[str, MeasurementEntry] = {
+        name: {"value": _number(value_m), "std": _number(std_m)}
+        for name, (value_m, std_m) in person.measurements.items()
+    }
+    return entries or None
 
 
 def _scene_entry(scene: Scene, depth: str | None) -> SceneEntry:

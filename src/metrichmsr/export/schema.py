@@ -42,6 +42,14 @@ class CameraEntry(TypedDict):
     """k1, k2, p1, p2, k3 of the photo as it came. Boxes, keypoints and K speak of the picture without it."""
 
 
+class MeasurementEntry(TypedDict):
+    """A length or girth of a body, metres."""
+
+    value: Number
+    std: Number
+    """One sigma."""
+
+
 class PersonEntry(TypedDict):
     """One person."""
 
@@ -73,6 +81,8 @@ class PersonEntry(TypedDict):
     """Median distance between detected and projected keypoints, pixels."""
     mesh: str | None
     """File name of the mesh, beside this file; null where none was saved."""
+    measurements_m: dict[str, MeasurementEntry] | None
+    """Lengths and girths of the rest body by name (``docs/measurements.md``); null where nobody measured."""
 
 
 class GroundPlaneEntry(TypedDict):
@@ -145,6 +155,7 @@ ADDED_KEYS = frozenset(
     {
         *("frame", "distortion", "joints_3d_m", "reprojection_px", "offset_std_m"),
         *("refinement", "residuals", "world_from_camera", "up_source", "foot_clearance_m"),
+        "measurements_m",
     }
 )
 """Keys younger than the schema: files written without them are valid."""
