@@ -130,6 +130,22 @@ class Camera:
         return dataclasses.replace(self, **changes)  # pyright: ignore[reportArgumentType]
 
 
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """What hangs the mesh of a body model on its bones: the same for everybody of that model."""
+
+    parents: tuple[int, ...]
+    """Index of each bone's parent, −1 for the root, which comes first; parents come before children."""
+    skin_bones: Int[np.ndarray, "V k"]
+    """Bones that move each vertex, the weightiest first."""
+    skin_weights: Float[np.ndarray, "V k"]
+    """Their weights, float32; they add up to 1. Unused places have weight 0 and bone 0."""
+    front: tuple[float, float, float]
+    """Where the body looks at the identity pose, in its own frame: a unit vector."""
+    up: tuple[float, float, float]
+    """From its feet to its head there."""
+
+
 @dataclass(frozen=True)
 class Person:
     """One person: a posed body mesh in the camera frame, and the evidence it came from."""
@@ -168,6 +184,8 @@ class Person:
     """Pixels where the person was segmented in the photo, where a mask was made."""
     reprojection_px: float = math.nan
     """Median distance between detected and projected keypoints, pixels: how well body and picture agree."""
+    rig: Rig | None = field(default=None, repr=False)
+    """Hangs ``vertices_m`` on the bones of ``pose``, for formats with a skeleton; None where only the mesh is known."""
 
     @property
     def distance_m(self) -> float:

@@ -17,8 +17,10 @@ import numpy as np
 
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.export.gltf import GltfBuilder
+from metrichmsr.export.gltf_skin import add_skin, skin_attributes
 from metrichmsr.export.normals import vertex_normals
 from metrichmsr.export.palette import person_color
+from metrichmsr.export.skeleton import Skeleton
 from metrichmsr.scene.outlines import Surroundings
 from metrichmsr.structures import Camera, Person, Recovery
 
@@ -37,9 +39,11 @@ def write_glb(recovery: Recovery, path: Path, surroundings: Surroundings | None 
 def scene_glb(recovery: Recovery, surroundings: Surroundings | None = None) -> bytes:
     """The people of a picture, its surroundings and its camera as binary glTF.
 
-    The scene has one node ``person_<id>`` each, standing at the pelvis, a node ``surroundings`` with the photo as its
-    texture where there is depth, and a node ``camera``. Height, distance (metres) and score of each person travel in
-    its node's ``extras``, K in the camera's. ``surroundings`` of the recovery are found where they are not given.
+    The scene has one node ``person_<id>`` each, standing at the pelvis and skinned to the bones below it where the
+    person has a rig (the bind pose is the recovered pose, see :mod:`metrichmsr.export.gltf_skin`), a node
+    ``surroundings`` with the photo as its texture where there is depth, and a node ``camera``. Height, distance
+    (metres) and score of each person travel in its node's ``extras``, K in the camera's. ``surroundings`` of the
+    recovery are found where they are not given.
     """
     from metrichmsr import __version__
 
@@ -78,15 +82,17 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
             },
         },
     )
-    mesh = builder.mesh(
-        name,
-        {
-            "POSITION": relative.astype(np.float32),
-            "NORMAL": vertex_normals(relative, person.faces).astype(np.float32),
-        },
-        person.faces,
-        material=material,
-    )
+    attributes = {
+        "POSITION": relative.astype(np.float32),
+        "NORMAL": vertex_normals(relative, person.faces).astype(np.float32),
+    }
+    skinned = {}
+    skeleton = Skeleton.of(person)
+    if skeleton is not None and person.rig is not None:
+        attributes.update(skin_attributes(person.rig))
+        skin, root = add_skin(builder, name, skeleton, GLTF_FROM_CAMERA)
+        skinned = {"skin": skin, "children": [root]}
+    mesh = builder.mesh(name, attributes, person.faces, material=material)
     extras = {
         "height_m": person.height_m,
         "height_std_m": person.height_std_m,
@@ -99,6 +105,7 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
         {
             "name": name,
             "mesh": mesh,
+            **skinned,
             "translation": (GLTF_FROM_CAMERA @ np.asarray(person.translation_m, dtype=np.float64)).tolist(),
             "extras": {key: round(float(value), 6) for key, value in extras.items() if math.isfinite(value)},
         },
