@@ -432,6 +432,7 @@ class Recoverer:
         vertices, joints = posed.vertices_m.numpy(), posed.joints_m.numpy().astype(np.float64)
         coco = posed.coco17_m.numpy().astype(np.float64)
         faces, rig = body.faces.numpy(), rig_of(body)
+        rest_pelvis = body.rest(shape).joints_m[:, 0].numpy().astype(np.float64)
         # Distance is measured in focal lengths: what the focal length is off, the distance is off as well.
         focal_part = 0.0 if camera.focal_std_px is None else camera.focal_std_px / camera.focal_px
         detected = landmarks.coco17
@@ -462,6 +463,7 @@ class Recoverer:
                     mask=landmarks.mask(i, height=image.shape[0], width=image.shape[1]),
                     reprojection_px=float(np.median(error[seen])) if seen.any() else math.nan,
                     rig=rig,
+                    rest_pelvis_m=rest_pelvis[i],
                 )
             )
         return tuple(persons)

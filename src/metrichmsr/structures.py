@@ -186,6 +186,9 @@ class Person:
     """Median distance between detected and projected keypoints, pixels: how well body and picture agree."""
     rig: Rig | None = field(default=None, repr=False)
     """Hangs ``vertices_m`` on the bones of ``pose``, for formats with a skeleton; None where only the mesh is known."""
+    rest_pelvis_m: Float[np.ndarray, "3"] | None = field(default=None, repr=False)
+    """Pelvis joint of the shaped, unposed body where the model's data puts it, body frame, metres. SMPL's own ``trans``
+    is ``translation_m`` less this. None where it is not known."""
 
     @property
     def distance_m(self) -> float:

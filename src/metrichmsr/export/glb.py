@@ -12,21 +12,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from metrichmsr.export.atomic import atomic_file
+from metrichmsr.export.frames import GLTF_FROM_CAMERA
 from metrichmsr.export.gltf import GltfBuilder
 from metrichmsr.export.gltf_skin import add_skin, skin_attributes
 from metrichmsr.export.normals import vertex_normals
-from metrichmsr.export.palette import person_color
+from metrichmsr.export.palette import linear_color
+from metrichmsr.export.photo_texture import photo_jpeg
 from metrichmsr.export.skeleton import Skeleton
 from metrichmsr.scene.outlines import Surroundings
 from metrichmsr.structures import Camera, Person, Recovery
-
-GLTF_FROM_CAMERA = np.diag([1.0, -1.0, -1.0])
-"""Rotation from the camera frame (y down, z forward) to glTF's axes (y up, z backwards)."""
-_TEXTURE_PX, _JPEG_QUALITY = 2048, 90
 
 
 def write_glb(recovery: Recovery, path: Path, surroundings: Surroundings | None = None) -> None:
@@ -76,7 +73,7 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
         {
             "name": name,
             "pbrMetallicRoughness": {
-                "baseColorFactor": [*map(_linear_from_srgb, person_color(person.id)), 1.0],
+                "baseColorFactor": [*linear_color(person.id), 1.0],
                 "metallicFactor": 0.0,
                 "roughnessFactor": 0.8,
             },
@@ -118,7 +115,7 @@ def _add_surroundings(builder: GltfBuilder, surroundings: Surroundings) -> list[
     if not len(surface.faces):
         return []
     texture = builder.add(
-        "textures", {"source": builder.image(_jpeg(surroundings.recovery.image), mime_type="image/jpeg")}
+        "textures", {"source": builder.image(photo_jpeg(surroundings.recovery.image), mime_type="image/jpeg")}
     )
     material = builder.add(
         "materials",
@@ -143,14 +140,6 @@ def _add_surroundings(builder: GltfBuilder, surroundings: Surroundings) -> list[
     return [builder.add("nodes", {"name": "surroundings", "mesh": mesh, "extras": extras})]
 
 
-def _jpeg(image: np.ndarray) -> bytes:
-    scale = min(1.0, _TEXTURE_PX / max(image.shape[:2]))
-    if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)[1].tobytes()
-
-
 def _add_camera(builder: GltfBuilder, camera: Camera) -> int:
     # A glTF camera looks through the middle of the picture: the principal point survives in the extras only.
     fx, fy = camera.K[0, 0], camera.K[1, 1]
@@ -167,9 +156,3 @@ def _add_camera(builder: GltfBuilder, camera: Camera) -> int:
     )
     extras = {"K": camera.K.tolist(), "width": camera.width, "height": camera.height, "source": camera.source}
     return builder.add("nodes", {"name": "camera", "camera": index, "extras": extras})
-
-
-def _linear_from_srgb(value: int) -> float:
-    # IEC 61966-2-1: colour factors of glTF are linear light.
-    s = value / 255
-    return s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4
