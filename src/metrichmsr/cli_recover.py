@@ -189,6 +189,8 @@ def _is_result(path: Path) -> bool:
     # Folders searched again, after a run into one of them: our own pictures are no photos.
     if path.name.startswith("explain_"):
         return (path.parent / "explain.json").is_file()
+    if path.name == "scene_photo.jpg":
+        return (path.parent / "scene.obj").is_file()
     return path.name in ("overlay.png", "depth.png", "depth_preview.png") and (path.parent / "result.json").is_file()
 
 

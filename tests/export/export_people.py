@@ -10,6 +10,9 @@ from metrichmsr.bodies.protocol import BodyModel
 from metrichmsr.bodies.rig import rig_of
 from metrichmsr.structures import COCO17, Person
 
+HEIGHT_M = 1.2
+"""Of the camera of the fixture ``world`` above its floor."""
+
 
 def posed_person(body: BodyModel, id: int = 0, pelvis=(0.2, 0.1, 4.0), *, bend: float = 0.3, seed: int = 0) -> Person:
     """A body of any model: every bone turned by about ``bend`` radians, the root half around anything."""
@@ -37,4 +40,14 @@ def posed_person(body: BodyModel, id: int = 0, pelvis=(0.2, 0.1, 4.0), *, bend: 
         faces=body.faces.numpy(),
         joints_m=out.joints_m[0].numpy().astype(np.float64),
         rig=rig_of(body),
+        rest_pelvis_m=body.rest(shape).joints_m[0, 0].numpy().astype(np.float64),
     )
+
+
+def plane(camera, normal, offset_m):
+    """z-depth of the plane n·X + d = 0; NaN at and above its horizon, or beyond 30 m."""
+    u, v = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
+    rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(camera.K).T
+    down = -(rays @ normal)
+    depth = np.where(down > 1e-6, offset_m / np.maximum(down, 1e-6), np.nan)
+    return np.where(depth < 30, depth, np.nan).astype(np.float32)

@@ -35,8 +35,8 @@ def require_smpl(body_model: str) -> None:
     """Raise :class:`UsageError` where a body model has no place in AMASS's layout."""
     if body_model not in FAMILY:
         raise UsageError(
-            f"AMASS's layout is for bodies of the SMPL family, not {body_model}: recover (or convert) with "
-            "--body-model smpl --body-model-dir DIR first, or take npz, which holds any body"
+            f"AMASS's layout is for bodies of the SMPL family, not {body_model}: recover with --body-model smpl "
+            "(or convert with --body smpl) and --body-model-dir DIR, or take npz, which holds any body"
         )
 
 

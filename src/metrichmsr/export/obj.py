@@ -50,12 +50,12 @@ def write_obj(recovery: Recovery, folder: Path, surroundings: Surroundings | Non
     surroundings = surroundings or Surroundings.of(recovery)
     surface = None if surroundings is None else surroundings.mesh()
     if surface is not None and len(surface.faces):
-        blocks.append("o surroundings\ng surroundings\nusemtl photo")
+        blocks.append("o surroundings\ng surroundings\nusemtl surroundings")
         blocks.append(_rows("v", moved(surface.vertices_m, matrix), decimals=4))
         # Texture coordinates of OBJ count upwards.
         blocks.append(_rows("vt", surface.uv * (1, -1) + (0, 1)))
         blocks.append(_faces(surface.faces, start, texture=1))
-        materials.append(f"newmtl photo\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nd 1\nillum 1\nmap_Kd {PHOTO}")
+        materials.append(f"newmtl surroundings\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nd 1\nillum 1\nmap_Kd {PHOTO}")
         with atomic_file(folder / PHOTO) as temporary:
             temporary.write_bytes(photo_jpeg(recovery.image))
     for name, lines in ((MTL, materials), (OBJ, blocks)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import os
+import tempfile
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -99,32 +101,15 @@ def write_result_folder(
     scene = recovery.scene
     depth = "depth.npz" if scene is not None and "depth" in formats else None
     document = result_document(recovery, frame=frame, meshes=meshes, depth=depth)
-    surroundings = None
-    if scene is not None and {"glb", "points", "overlay", "obj", "usd"} & set(formats):
-        from metrichmsr.scene.outlines import Surroundings
-
-        surroundings = Surroundings.of(recovery)
+    surroundings = _surroundings(recovery, formats)
     with atomic_folder(folder, is_ours=_is_ours) as partial:
-        if "ply" in formats:
-            from metrichmsr.export.ply import write_person_ply
-
-            for person in recovery.people:
-                write_person_ply(person, partial / meshes[person.id])
-        if "glb" in formats:
-            from metrichmsr.export.glb import write_glb
-
-            write_glb(recovery, partial / "scene.glb", surroundings)
         if scene is not None and "depth" in formats:
             from metrichmsr.export.depth_files import write_depth
 
             write_depth(scene, partial)
-        if scene is not None and "points" in formats:
-            from metrichmsr.export.ply import write_scene_ply
-
-            write_scene_ply(recovery, partial / "scene.ply", surroundings)
         if "overlay" in formats:
             _write_overlay(recovery, partial / "overlay.png", surroundings)
-        write_more(recovery, partial, formats, surroundings)
+        _write_files(recovery, partial, formats, surroundings)
         document["timings_ms"]["export"] = round(1000 * (time.perf_counter() - start), 3)
         write_result(document, partial / "result.json")
     return folder, document
@@ -146,16 +131,52 @@ def check_formats(formats: Collection[Format], body_model: str) -> None:
         require_smpl(body_model)
 
 
-def write_more(
-    recovery: Recovery, folder: Path, formats: Collection[Format], surroundings: Surroundings | None = None
-) -> None:
-    """Write those of ``formats`` that are for other programs than ours (``obj`` to ``amass``) into a folder.
+def write_formats(recovery: Recovery, folder: Path, formats: Collection[Format]) -> list[str]:
+    """Write formats into an existing folder, all or none of them; returns the files' names.
 
-    ``surroundings`` of the recovery are found where they are not given.
+    Args:
+        recovery: What was recovered.
+        folder: Existing folder. Files of the same names are replaced; anything else in it stays.
+        formats: Any but ``overlay`` and ``depth``, which belong to a recovery.
 
     Raises:
-        UsageError: See :func:`check_formats`.
+        UsageError: A format cannot be had, see :func:`check_formats`.
     """
+    with tempfile.TemporaryDirectory(prefix=".convert-", dir=folder) as name:
+        partial = Path(name)
+        _write_files(recovery, partial, formats, _surroundings(recovery, formats))
+        names = sorted(path.name for path in partial.iterdir())
+        for done in names:
+            os.replace(partial / done, folder / done)
+    return names
+
+
+def _surroundings(recovery: Recovery, formats: Collection[Format]) -> Surroundings | None:
+    """Found once for all formats that show them."""
+    if recovery.scene is None or not {"glb", "points", "overlay", "obj", "usd"} & set(formats):
+        return None
+    from metrichmsr.scene.outlines import Surroundings
+
+    return Surroundings.of(recovery)
+
+
+def _write_files(
+    recovery: Recovery, folder: Path, formats: Collection[Format], surroundings: Surroundings | None
+) -> None:
+    """All formats but ``overlay`` and ``depth``."""
+    if "ply" in formats:
+        from metrichmsr.export.ply import write_person_ply
+
+        for person in recovery.people:
+            write_person_ply(person, folder / f"person_{person.id}.ply")
+    if "glb" in formats:
+        from metrichmsr.export.glb import write_glb
+
+        write_glb(recovery, folder / "scene.glb", surroundings)
+    if "points" in formats and recovery.scene is not None:
+        from metrichmsr.export.ply import write_scene_ply
+
+        write_scene_ply(recovery, folder / "scene.ply", surroundings)
     if "obj" in formats:
         from metrichmsr.export.obj import write_obj
 
