@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | :mod:`~metrichmsr.export.result_json` | ``result.json``: the result contract; also reads it | camera frame, metres |
 | :mod:`~metrichmsr.export.ply` | ``person_<id>.ply`` | camera frame (y down, z forward), metres |
-| :mod:`~metrichmsr.export.glb` | ``scene.glb``: everybody with bones, surroundings, camera | y up, z backwards, metres |
+| :mod:`~metrichmsr.export.glb` | ``scene.glb``: everybody with bones, surroundings | y up, z backwards, metres |
 | :mod:`~metrichmsr.export.usd` | ``scene.usdz``: the same as USD | y up, metres |
 | :mod:`~metrichmsr.export.obj` | ``scene.obj``, ``.mtl``, photo | y up, metres |
 | :mod:`~metrichmsr.export.bvh` | ``person_<id>.bvh``: bones and pose; motion | y up, metres, degrees |
