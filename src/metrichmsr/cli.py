@@ -199,6 +199,12 @@ def _export(argv: list[str]) -> int:
     return export_checkpoint(parse(ExportOnnxArgs, argv[1:], "export onnx"))
 
 
+def _convert(argv: list[str]) -> int:
+    from metrichmsr.cli_convert import ConvertArgs, convert
+
+    return convert(parse(ConvertArgs, argv, "convert"))
+
+
 def _doctor(argv: list[str]) -> int:
     args = parse(DoctorArgs, argv, "doctor")
     from metrichmsr.doctor import as_json, as_text, examine, is_fit
@@ -234,6 +240,7 @@ class _Verb:
 _VERBS = {
     "recover": _Verb(_recover, "people of photos and videos as meshes, heights and positions in metres"),
     "measure": _Verb(_measure, "lengths and girths of recovered people in metres"),
+    "convert": _Verb(_convert, "other formats (obj, usd, bvh…) or another body model of a finished result"),
     "explain": _Verb(_explain, "what the network saw in a photo, and which of its experts worked on what"),
     "export": _Verb(_export, "the network as an ONNX file for other runtimes"),
     "train": _Verb(_train, "the network: training samples from synthetic people, and training on them"),

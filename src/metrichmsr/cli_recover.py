@@ -16,7 +16,7 @@ from metrichmsr.export.atomic import check_writable
 from metrichmsr.export.people_table import require_parquet
 from metrichmsr.export.result_json import dump_result
 from metrichmsr.export.schema import Number, ResultDocument
-from metrichmsr.export.write import FORMATS, Format
+from metrichmsr.export.write import ALL_FORMATS, FORMATS, Format, check_formats
 from metrichmsr.images import count_inputs, iter_inputs
 from metrichmsr.recover import Recoverer, RecoverOptions
 
@@ -48,9 +48,10 @@ class OutputOptions:
 
     out: Path = Path("out")
     """Folder for the results; each image gets a folder of its own in it, OUT/<image name>/."""
-    save: str = ",".join(FORMATS)
+    save: Annotated[str, tyro.conf.arg(aliases=("--formats",))] = ",".join(FORMATS)
     """What to write beside result.json, by commas: ply (a mesh each), glb (the scene), overlay (a picture), depth (its
-    maps), points (the scene as scene.ply); or none."""
+    maps), points (the scene as scene.ply); obj, usd, bvh, npz, colmap, amass for other programs (docs/export.md); or
+    none."""
     table: Literal["csv", "parquet"] = "csv"
     """Format of the table of all people that more than one image leaves in OUT."""
     skip_existing: bool = False
@@ -67,10 +68,10 @@ class OutputOptions:
             UsageError: It names something else.
         """
         names = [name.strip() for name in self.save.split(",") if name.strip() not in ("", "none")]
-        unknown = [name for name in names if name not in FORMATS]
+        unknown = [name for name in names if name not in ALL_FORMATS]
         if unknown:
-            raise UsageError(f"--save {self.save}: {unknown[0]!r} is none of {', '.join(FORMATS)}, none")
-        return tuple(cast("Format", name) for name in FORMATS if name in names)
+            raise UsageError(f"--save {self.save}: {unknown[0]!r} is none of {', '.join(ALL_FORMATS)}, none")
+        return tuple(cast("Format", name) for name in ALL_FORMATS if name in names)
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def recover_inputs(args: RecoverArgs) -> int:
     formats = output.formats()
     if output.table == "parquet":
         require_parquet()
+    check_formats(formats, args.options.body_model)
     from metrichmsr.calibration.options import check_options  # late: its neighbours need torch
 
     check_options(args.options)
@@ -187,6 +189,8 @@ def _is_result(path: Path) -> bool:
     # Folders searched again, after a run into one of them: our own pictures are no photos.
     if path.name.startswith("explain_"):
         return (path.parent / "explain.json").is_file()
+    if path.name == "scene_photo.jpg":
+        return (path.parent / "scene.obj").is_file()
     return path.name in ("overlay.png", "depth.png", "depth_preview.png") and (path.parent / "result.json").is_file()
 
 

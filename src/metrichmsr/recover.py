@@ -431,6 +431,8 @@ class Recoverer:
     ) -> tuple[Person, ...]:
         import roma
 
+        from metrichmsr.bodies.rig import rig_of
+
         body, landmarks = self._other_body or self._anny, people.landmarks
         posed, pose, shape = fit.body, fit.pose, fit.shape
         if self._other_body is not None:
@@ -443,7 +445,8 @@ class Recoverer:
         rotvecs = roma.rotmat_to_rotvec(pose).numpy().astype(np.float64)
         vertices, joints = posed.vertices_m.numpy(), posed.joints_m.numpy().astype(np.float64)
         coco = posed.coco17_m.numpy().astype(np.float64)
-        faces = body.faces.numpy()
+        faces, rig = body.faces.numpy(), rig_of(body)
+        rest_pelvis = body.rest(shape).joints_m[:, 0].numpy().astype(np.float64)
         # Distance is measured in focal lengths: what the focal length is off, the distance is off as well.
         focal_part = 0.0 if camera.focal_std_px is None else camera.focal_std_px / camera.focal_px
         detected = landmarks.coco17
@@ -473,6 +476,8 @@ class Recoverer:
                     joints_m=joints[i],
                     mask=landmarks.mask(i, height=image.shape[0], width=image.shape[1]),
                     reprojection_px=float(np.median(error[seen])) if seen.any() else math.nan,
+                    rig=rig,
+                    rest_pelvis_m=rest_pelvis[i],
                 )
             )
         return tuple(persons)

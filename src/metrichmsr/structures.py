@@ -139,6 +139,22 @@ class Measurement(NamedTuple):
     """One sigma."""
 
 
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """What hangs the mesh of a body model on its bones: the same for everybody of that model."""
+
+    parents: tuple[int, ...]
+    """Index of each bone's parent, −1 for the root, which comes first; parents come before children."""
+    skin_bones: Int[np.ndarray, "V k"]
+    """Bones that move each vertex, the weightiest first."""
+    skin_weights: Float[np.ndarray, "V k"]
+    """Their weights, float32; they add up to 1. Unused places have weight 0 and bone 0."""
+    front: tuple[float, float, float]
+    """Where the body looks at the identity pose, in its own frame: a unit vector."""
+    up: tuple[float, float, float]
+    """From its feet to its head there."""
+
+
 @dataclass(frozen=True)
 class Person:
     """One person: a posed body mesh in the camera frame, and the evidence it came from."""
@@ -180,6 +196,11 @@ class Person:
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     """Lengths and girths of the rest body by name (``docs/measurements.md``), each with one sigma; empty where nobody
     measured."""
+    rig: Rig | None = field(default=None, repr=False)
+    """Hangs ``vertices_m`` on the bones of ``pose``, for formats with a skeleton; None where only the mesh is known."""
+    rest_pelvis_m: Float[np.ndarray, "3"] | None = field(default=None, repr=False)
+    """Pelvis joint of the shaped, unposed body where the model's data puts it, body frame, metres. SMPL's own ``trans``
+    is ``translation_m`` less this. None where it is not known."""
 
     @property
     def distance_m(self) -> float:

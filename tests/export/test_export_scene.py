@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import trimesh
+from export_people import HEIGHT_M
 from PIL import Image
 
 from metrichmsr.export.depth_files import depth_millimetres, draw_depth
@@ -15,57 +16,6 @@ from metrichmsr.export.glb import scene_glb
 from metrichmsr.export.overlay import draw_overlay
 from metrichmsr.export.result_json import read_result
 from metrichmsr.export.write import write_recovery
-from metrichmsr.scene.anchors import render_anchors
-from metrichmsr.scene.ground import Ground
-from metrichmsr.scene.world import world_from_camera
-from metrichmsr.structures import AnchorResiduals, Scene
-
-HEIGHT_M = 1.2
-
-
-def plane(camera, normal, offset_m):
-    """z-depth of the plane n·X + d = 0; NaN at and above its horizon, or beyond 30 m."""
-    u, v = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
-    rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(camera.K).T
-    down = -(rays @ normal)
-    depth = np.where(down > 1e-6, offset_m / np.maximum(down, 1e-6), np.nan)
-    return np.where(depth < 30, depth, np.nan).astype(np.float32)
-
-
-@pytest.fixture
-def world(make_camera, make_person, make_recovery):
-    """A floor under a camera that looks down by 20°, and one person on it: a Recovery with everything known."""
-    camera = make_camera()
-    pitch = np.radians(-20)
-    normal = np.array([0.0, -np.cos(pitch), np.sin(pitch)])
-    person = make_person(pelvis=(0.2, 0.0, 4.0), camera=camera)
-    anchors = render_anchors([person], camera)
-    floor = plane(camera, normal, HEIGHT_M)
-    depth = np.fmin(floor, anchors.depth_m)
-    ground = Ground(normal, HEIGHT_M, 0.05, 1.0, 0.6, "ground")
-
-    def make(people=(person,), **fields):
-        values = {
-            "depth_m": depth,
-            "source": "embedded",
-            "refined": True,
-            "initial_depth_m": 1.1 * depth,
-            "anchor_m": anchors.depth_m,
-            "confidence": np.where(np.isfinite(depth), 0.8, 0).astype(np.float32),
-            "refinement": "network",
-            "residuals": AnchorResiduals(float("nan"), 0.02, 0.01, 0.9, 0.1, 900, {0: 0.02}),
-            "ground_normal": normal,
-            "ground_offset_m": HEIGHT_M,
-            "ground_std_m": 0.05,
-            "world_from_camera": world_from_camera(ground),
-            "up_source": "ground",
-            "foot_clearance_m": {0: 0.03},
-        }
-        image = np.zeros((camera.height, camera.width, 3), np.uint8)
-        image[..., 0] = 200
-        return make_recovery(people=people, camera=camera, image=image, scene=Scene(**{**values, **fields}))
-
-    return make
 
 
 def test_depth_maps_come_back(world, tmp_path):

@@ -61,6 +61,8 @@ class AnnyBody(BodyModel):
     """
 
     name = "anny"
+    front = (0.0, -1.0, 0.0)
+    up = (0.0, 0.0, 1.0)
 
     template: Tensor
     basis: Tensor

@@ -63,10 +63,14 @@ class BodyModel(nn.Module, ABC):
     """Names of the shape parameters, in the order of the shape vector."""
     faces: Int[Tensor, "F 3"]
     """Triangles, counter-clockwise seen from outside (a buffer)."""
-    skin: Float[Tensor, "J V"]
-    """How much each bone moves each vertex (a buffer); the vertices shown come first."""
+    skin: Float[Tensor, "J N"]
+    """How much each bone moves each vertex (a buffer): the vertices shown first, in a restricted model others after."""
     points: PointRegressor
     """COCO-17 and BlazePose-33, in this order, from vertices and bone heads."""
+    front: tuple[float, float, float]
+    """Where the body looks, in the body frame: a unit vector."""
+    up: tuple[float, float, float]
+    """From its feet to its head."""
 
     @property
     def num_bones(self) -> int:

@@ -77,6 +77,9 @@ class SmplBody(BodyModel):
         num_shapes: how many of the file's shape components to use, ``beta_0`` onwards.
     """
 
+    front = (0.0, 0.0, 1.0)
+    up = (0.0, 1.0, 0.0)
+
     template: Tensor
     shape_basis: Tensor
     pose_basis: Tensor

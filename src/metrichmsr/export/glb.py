@@ -12,19 +12,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from metrichmsr.export.atomic import atomic_file
+from metrichmsr.export.frames import GLTF_FROM_CAMERA
 from metrichmsr.export.gltf import GltfBuilder
+from metrichmsr.export.gltf_skin import add_skin, skin_attributes
 from metrichmsr.export.normals import vertex_normals
-from metrichmsr.export.palette import person_color
+from metrichmsr.export.palette import linear_color
+from metrichmsr.export.photo_texture import photo_jpeg
+from metrichmsr.export.skeleton import Skeleton
 from metrichmsr.scene.outlines import Surroundings
 from metrichmsr.structures import Camera, Person, Recovery
-
-GLTF_FROM_CAMERA = np.diag([1.0, -1.0, -1.0])
-"""Rotation from the camera frame (y down, z forward) to glTF's axes (y up, z backwards)."""
-_TEXTURE_PX, _JPEG_QUALITY = 2048, 90
 
 
 def write_glb(recovery: Recovery, path: Path, surroundings: Surroundings | None = None) -> None:
@@ -37,9 +36,11 @@ def write_glb(recovery: Recovery, path: Path, surroundings: Surroundings | None 
 def scene_glb(recovery: Recovery, surroundings: Surroundings | None = None) -> bytes:
     """The people of a picture, its surroundings and its camera as binary glTF.
 
-    The scene has one node ``person_<id>`` each, standing at the pelvis, a node ``surroundings`` with the photo as its
-    texture where there is depth, and a node ``camera``. Height, distance (metres) and score of each person travel in
-    its node's ``extras``, K in the camera's. ``surroundings`` of the recovery are found where they are not given.
+    The scene has one node ``person_<id>`` each, standing at the pelvis and skinned to the bones below it where the
+    person has a rig (the bind pose is the recovered pose, see :mod:`metrichmsr.export.gltf_skin`), a node
+    ``surroundings`` with the photo as its texture where there is depth, and a node ``camera``. Height, distance
+    (metres) and score of each person travel in its node's ``extras``, K in the camera's. ``surroundings`` of the
+    recovery are found where they are not given.
     """
     from metrichmsr import __version__
 
@@ -72,21 +73,23 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
         {
             "name": name,
             "pbrMetallicRoughness": {
-                "baseColorFactor": [*map(_linear_from_srgb, person_color(person.id)), 1.0],
+                "baseColorFactor": [*linear_color(person.id), 1.0],
                 "metallicFactor": 0.0,
                 "roughnessFactor": 0.8,
             },
         },
     )
-    mesh = builder.mesh(
-        name,
-        {
-            "POSITION": relative.astype(np.float32),
-            "NORMAL": vertex_normals(relative, person.faces).astype(np.float32),
-        },
-        person.faces,
-        material=material,
-    )
+    attributes = {
+        "POSITION": relative.astype(np.float32),
+        "NORMAL": vertex_normals(relative, person.faces).astype(np.float32),
+    }
+    skinned = {}
+    skeleton = Skeleton.of(person)
+    if skeleton is not None and person.rig is not None:
+        attributes.update(skin_attributes(person.rig))
+        skin, root = add_skin(builder, name, skeleton, GLTF_FROM_CAMERA)
+        skinned = {"skin": skin, "children": [root]}
+    mesh = builder.mesh(name, attributes, person.faces, material=material)
     extras = {
         "height_m": person.height_m,
         "height_std_m": person.height_std_m,
@@ -99,6 +102,7 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
         {
             "name": name,
             "mesh": mesh,
+            **skinned,
             "translation": (GLTF_FROM_CAMERA @ np.asarray(person.translation_m, dtype=np.float64)).tolist(),
             "extras": {key: round(float(value), 6) for key, value in extras.items() if math.isfinite(value)},
         },
@@ -111,7 +115,7 @@ def _add_surroundings(builder: GltfBuilder, surroundings: Surroundings) -> list[
     if not len(surface.faces):
         return []
     texture = builder.add(
-        "textures", {"source": builder.image(_jpeg(surroundings.recovery.image), mime_type="image/jpeg")}
+        "textures", {"source": builder.image(photo_jpeg(surroundings.recovery.image), mime_type="image/jpeg")}
     )
     material = builder.add(
         "materials",
@@ -136,14 +140,6 @@ def _add_surroundings(builder: GltfBuilder, surroundings: Surroundings) -> list[
     return [builder.add("nodes", {"name": "surroundings", "mesh": mesh, "extras": extras})]
 
 
-def _jpeg(image: np.ndarray) -> bytes:
-    scale = min(1.0, _TEXTURE_PX / max(image.shape[:2]))
-    if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)[1].tobytes()
-
-
 def _add_camera(builder: GltfBuilder, camera: Camera) -> int:
     # A glTF camera looks through the middle of the picture: the principal point survives in the extras only.
     fx, fy = camera.K[0, 0], camera.K[1, 1]
@@ -160,9 +156,3 @@ def _add_camera(builder: GltfBuilder, camera: Camera) -> int:
     )
     extras = {"K": camera.K.tolist(), "width": camera.width, "height": camera.height, "source": camera.source}
     return builder.add("nodes", {"name": "camera", "camera": index, "extras": extras})
-
-
-def _linear_from_srgb(value: int) -> float:
-    # IEC 61966-2-1: colour factors of glTF are linear light.
-    s = value / 255
-    return s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4

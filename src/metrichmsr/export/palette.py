@@ -16,3 +16,14 @@ _COLORS = (
 def person_color(person_id: int) -> tuple[int, int, int]:
     """Colour of a person as sRGB in 0…255; colours repeat after six people."""
     return _COLORS[person_id % len(_COLORS)]
+
+
+def linear_color(person_id: int) -> tuple[float, float, float]:
+    """The same colour as linear light in 0…1, as materials of glTF and USD want it."""
+    red, green, blue = (_linear_from_srgb(value) for value in person_color(person_id))
+    return red, green, blue
+
+
+def _linear_from_srgb(value: int) -> float:
+    s = value / 255  # IEC 61966-2-1
+    return s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import os
+import tempfile
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -15,10 +17,12 @@ from metrichmsr.structures import Recovery
 if TYPE_CHECKING:
     from metrichmsr.scene.outlines import Surroundings
 
-Format = Literal["ply", "glb", "overlay", "depth", "points"]
+Format = Literal["ply", "glb", "overlay", "depth", "points", "obj", "npz", "bvh", "usd", "colmap", "amass"]
 """What can be saved beside ``result.json``, which always is."""
 
-FORMATS: tuple[Format, ...] = get_args(Format)
+ALL_FORMATS: tuple[Format, ...] = get_args(Format)
+FORMATS: tuple[Format, ...] = ALL_FORMATS[:5]
+"""What is saved where nobody says otherwise."""
 
 _OURS = (
     "result.json",
@@ -30,6 +34,16 @@ _OURS = (
     "depth.png",
     "depth_preview.png",
     "report.html",
+    "scene.obj",
+    "scene.mtl",
+    "scene_photo.jpg",
+    "recovery.npz",
+    "person_*.bvh",
+    "scene.usdz",
+    "cameras.txt",
+    "images.txt",
+    "points3D.txt",
+    "person_*_amass.npz",
 )
 """Every file name of the result contract: an older result's files are replaced as a whole."""
 
@@ -57,10 +71,12 @@ def write_recovery(
         formats: ``ply``: ``person_<id>.ply`` each, camera frame, metres. ``glb``: ``scene.glb``, y up, metres.
             ``overlay``: ``overlay.png``, the meshes over the photo with side and top view. Where there is a scene:
             ``depth``: ``depth.npz``, ``depth.png`` and ``depth_preview.png``; ``points``: ``scene.ply``, camera frame.
+            The others are told in ``docs/export.md``.
         frame: Number of the frame where the image came out of a video.
 
     Raises:
         OutputError: Something else stands under the folder's name.
+        UsageError: A format cannot be had, see :func:`check_formats`.
         OSError: Of the file system (disk full, no permission).
     """
     return write_result_folder(recovery, out_dir, stem, formats=formats, frame=frame)[0]
@@ -85,34 +101,106 @@ def write_result_folder(
     scene = recovery.scene
     depth = "depth.npz" if scene is not None and "depth" in formats else None
     document = result_document(recovery, frame=frame, meshes=meshes, depth=depth)
-    surroundings = None
-    if scene is not None and {"glb", "points", "overlay"} & set(formats):
-        from metrichmsr.scene.outlines import Surroundings
-
-        surroundings = Surroundings.of(recovery)
+    surroundings = _surroundings(recovery, formats)
     with atomic_folder(folder, is_ours=_is_ours) as partial:
-        if "ply" in formats:
-            from metrichmsr.export.ply import write_person_ply
-
-            for person in recovery.people:
-                write_person_ply(person, partial / meshes[person.id])
-        if "glb" in formats:
-            from metrichmsr.export.glb import write_glb
-
-            write_glb(recovery, partial / "scene.glb", surroundings)
         if scene is not None and "depth" in formats:
             from metrichmsr.export.depth_files import write_depth
 
             write_depth(scene, partial)
-        if scene is not None and "points" in formats:
-            from metrichmsr.export.ply import write_scene_ply
-
-            write_scene_ply(recovery, partial / "scene.ply", surroundings)
         if "overlay" in formats:
             _write_overlay(recovery, partial / "overlay.png", surroundings)
+        _write_files(recovery, partial, formats, surroundings)
         document["timings_ms"]["export"] = round(1000 * (time.perf_counter() - start), 3)
         write_result(document, partial / "result.json")
     return folder, document
+
+
+def check_formats(formats: Collection[Format], body_model: str) -> None:
+    """Tell before the work what cannot be written.
+
+    Raises:
+        UsageError: A package is missing, or a format is not for this body model.
+    """
+    if "usd" in formats:
+        from metrichmsr.export.usd import require_usd
+
+        require_usd()
+    if "amass" in formats:
+        from metrichmsr.export.amass import require_smpl
+
+        require_smpl(body_model)
+
+
+def write_formats(recovery: Recovery, folder: Path, formats: Collection[Format]) -> list[str]:
+    """Write formats into an existing folder, all or none of them; returns the files' names.
+
+    Args:
+        recovery: What was recovered.
+        folder: Existing folder. Files of the same names are replaced; anything else in it stays.
+        formats: Any but ``overlay`` and ``depth``, which belong to a recovery.
+
+    Raises:
+        UsageError: A format cannot be had, see :func:`check_formats`.
+    """
+    with tempfile.TemporaryDirectory(prefix=".convert-", dir=folder) as name:
+        partial = Path(name)
+        _write_files(recovery, partial, formats, _surroundings(recovery, formats))
+        names = sorted(path.name for path in partial.iterdir())
+        for done in names:
+            os.replace(partial / done, folder / done)
+    return names
+
+
+def _surroundings(recovery: Recovery, formats: Collection[Format]) -> Surroundings | None:
+    """Found once for all formats that show them."""
+    if recovery.scene is None or not {"glb", "points", "overlay", "obj", "usd"} & set(formats):
+        return None
+    from metrichmsr.scene.outlines import Surroundings
+
+    return Surroundings.of(recovery)
+
+
+def _write_files(
+    recovery: Recovery, folder: Path, formats: Collection[Format], surroundings: Surroundings | None
+) -> None:
+    """All formats but ``overlay`` and ``depth``."""
+    if "ply" in formats:
+        from metrichmsr.export.ply import write_person_ply
+
+        for person in recovery.people:
+            write_person_ply(person, folder / f"person_{person.id}.ply")
+    if "glb" in formats:
+        from metrichmsr.export.glb import write_glb
+
+        write_glb(recovery, folder / "scene.glb", surroundings)
+    if "points" in formats and recovery.scene is not None:
+        from metrichmsr.export.ply import write_scene_ply
+
+        write_scene_ply(recovery, folder / "scene.ply", surroundings)
+    if "obj" in formats:
+        from metrichmsr.export.obj import write_obj
+
+        write_obj(recovery, folder, surroundings)
+    if "npz" in formats:
+        from metrichmsr.export.parameters_npz import NPZ, write_parameters_npz
+
+        write_parameters_npz(recovery, folder / NPZ)
+    if "bvh" in formats:
+        from metrichmsr.export.bvh import write_people_bvh
+
+        write_people_bvh(recovery, folder)
+    if "usd" in formats:
+        from metrichmsr.export.usd import USDZ, write_usd
+
+        write_usd(recovery, folder / USDZ, surroundings)
+    if "colmap" in formats:
+        from metrichmsr.export.colmap import write_colmap
+
+        write_colmap(recovery, folder)
+    if "amass" in formats:
+        from metrichmsr.export.amass import write_people_amass
+
+        write_people_amass(recovery, folder)
 
 
 def _is_ours(name: str) -> bool:
