@@ -50,7 +50,7 @@ class OutputOptions:
     """Folder for the results; each image gets a folder of its own in it, OUT/<image name>/."""
     save: str = ",".join(FORMATS)
     """What to write beside result.json, by commas: ply (a mesh each), glb (the scene), overlay (a picture), depth (its
-    maps), points (the scene as scene.ply); or none."""
+    maps), points (the scene as scene.ply), report (report.html: all of it on one page); or none."""
     table: Literal["csv", "parquet"] = "csv"
     """Format of the table of all people that more than one image leaves in OUT."""
     skip_existing: bool = False

@@ -46,7 +46,7 @@ def draw_overlay(
 
     The photo (its long side brought between 960 and 1600 pixels) with everybody's mesh, stature and distance; front,
     side and top view in the camera frame; a caption with the camera. Without people: the photo and the caption.
-    ``surroundings`` of the recovery are found, and the photo is :func:`painted <paint_people>`, where they are not given.
+    ``surroundings`` of the recovery are found, and the photo is :func:`painted <paint_people>`, where neither is given.
     """
     photo = label_people(paint_people(recovery) if painted is None else painted, recovery)
     height, width = photo.shape[:2]

@@ -116,9 +116,7 @@ def draw_view(
     return panel
 
 
-def _fit(
-    view: View, ranges: Sequence[tuple[np.ndarray, np.ndarray]], width: int, height: int, zoom: float
-) -> _Plot:
+def _fit(view: View, ranges: Sequence[tuple[np.ndarray, np.ndarray]], width: int, height: int, zoom: float) -> _Plot:
     """The plot that shows all people, and the camera where it belongs."""
     shown = [point for low_high in ranges for point in low_high]
     farthest = max((high[0] for _, high in ranges), default=0.0)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import fnmatch
 import time
 from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from jaxtyping import UInt8
 
 from metrichmsr.export.atomic import atomic_folder
 from metrichmsr.export.schema import ResultDocument
@@ -15,7 +19,7 @@ from metrichmsr.structures import Recovery
 if TYPE_CHECKING:
     from metrichmsr.scene.outlines import Surroundings
 
-Format = Literal["ply", "glb", "overlay", "depth", "points"]
+Format = Literal["ply", "glb", "overlay", "depth", "points", "report"]
 """What can be saved beside ``result.json``, which always is."""
 
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -30,6 +34,7 @@ _OURS = (
     "depth.png",
     "depth_preview.png",
     "report.html",
+    "report.pdf",
 )
 """Every file name of the result contract: an older result's files are replaced as a whole."""
 
@@ -55,8 +60,9 @@ def write_recovery(
         out_dir: Existing folder.
         stem: Name of the result's folder, unique in ``out_dir``.
         formats: ``ply``: ``person_<id>.ply`` each, camera frame, metres. ``glb``: ``scene.glb``, y up, metres.
-            ``overlay``: ``overlay.png``, the meshes over the photo with side and top view. Where there is a scene:
-            ``depth``: ``depth.npz``, ``depth.png`` and ``depth_preview.png``; ``points``: ``scene.ply``, camera frame.
+            ``overlay``: ``overlay.png``, the meshes over the photo with side and top view. ``report``: ``report.html``,
+            all of it on one page. Where there is a scene: ``depth``: ``depth.npz``, ``depth.png`` and
+            ``depth_preview.png``; ``points``: ``scene.ply``, camera frame.
         frame: Number of the frame where the image came out of a video.
 
     Raises:
@@ -86,7 +92,7 @@ def write_result_folder(
     depth = "depth.npz" if scene is not None and "depth" in formats else None
     document = result_document(recovery, frame=frame, meshes=meshes, depth=depth)
     surroundings = None
-    if scene is not None and {"glb", "points", "overlay"} & set(formats):
+    if scene is not None and {"glb", "points", "overlay", "report"} & set(formats):
         from metrichmsr.scene.outlines import Surroundings
 
         surroundings = Surroundings.of(recovery)
@@ -108,9 +114,22 @@ def write_result_folder(
             from metrichmsr.export.ply import write_scene_ply
 
             write_scene_ply(recovery, partial / "scene.ply", surroundings)
+        painted, pictures = None, None
+        if {"overlay", "report"} & set(formats):
+            from metrichmsr.export.overlay import paint_people
+
+            painted = paint_people(recovery)
         if "overlay" in formats:
-            _write_overlay(recovery, partial / "overlay.png", surroundings)
+            _write_overlay(recovery, partial / "overlay.png", surroundings, painted)
+        if "report" in formats:
+            from metrichmsr.export.report_pictures import report_pictures
+
+            pictures = report_pictures(recovery, surroundings, painted=painted)
         document["timings_ms"]["export"] = round(1000 * (time.perf_counter() - start), 3)
+        if pictures is not None:  # last, as it tells of the other files' time
+            from metrichmsr.export.report import REPORT, write_report
+
+            write_report(document, pictures, datetime.now(), partial / REPORT)
         write_result(document, partial / "result.json")
     return folder, document
 
@@ -119,12 +138,14 @@ def _is_ours(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _OURS)
 
 
-def _write_overlay(recovery: Recovery, path: Path, surroundings: Surroundings | None) -> None:
+def _write_overlay(
+    recovery: Recovery, path: Path, surroundings: Surroundings | None, painted: UInt8[np.ndarray, "h w 3"] | None
+) -> None:
     from PIL import Image
 
     from metrichmsr.export.atomic import atomic_file
     from metrichmsr.export.overlay import draw_overlay
 
-    picture = draw_overlay(recovery, surroundings)
+    picture = draw_overlay(recovery, surroundings, painted=painted)
     with atomic_file(path) as temporary:
         Image.fromarray(picture).save(temporary, compress_level=_PNG_LEVEL)
