@@ -178,6 +178,8 @@ def tell_many(report: BatchReport, out_dir: Path, stream: TextIO) -> None:
     ]
     if report.table is not None:
         lines.append(f"written to {out_dir}: a folder per image, and everybody in {report.table.name}")
+    if report.index is not None:
+        lines.append(f"to look through: {report.index}")
     if report.failures:
         lines.append(f"what failed, and why: {out_dir / 'failures.json'}")
     stream.write("\n".join(lines) + "\n")
