@@ -188,7 +188,10 @@ class _Run:
         from metrichmsr.export.report_index import INDEX, write_index
 
         failed = [
-            (failure.path if failure.frame is None else f"{failure.path}, frame {failure.frame}", failure.message)
+            (
+                failure.path if failure.frame is None else f"{failure.path}, frame {failure.frame}",
+                failure.message.removeprefix(f"{failure.path}: "),
+            )
             for failure in self.report.failures
         ]
         done = self.report.done + self.report.skipped

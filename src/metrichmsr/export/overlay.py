@@ -99,7 +99,7 @@ def paint_people(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def label_people(
-    photo: UInt8[np.ndarray, "H W 3"], recovery: Recovery, *, size_px: int | None = None
+    photo: UInt8[np.ndarray, "H W 3"], recovery: Recovery, *, size_px: int | None = None, ids_alone: bool = False
 ) -> UInt8[np.ndarray, "H W 3"]:
     """A copy of the photo, in any size, with everybody's id, stature and distance; where there is no room, the id.
 
@@ -107,6 +107,7 @@ def label_people(
         photo: The whole photo, painted or not.
         recovery: What was recovered from it.
         size_px: Height of the letters; one that suits the photo's size if left out.
+        ids_alone: Write nothing but ids.
     """
     height, width = photo.shape[:2]
     people = _drawable(recovery)
@@ -120,7 +121,8 @@ def label_people(
     for person, box in zip(people, boxes, strict=True):
         height_text = f"{person.id}  {_quantity(person.height_m, person.height_std_m)} tall"
         distance_text = f"{_quantity(person.distance_m, person.distance_std_m)} away"
-        labels.add(box, person_color(person.id), [(height_text, distance_text), (str(person.id),)])
+        texts = [(height_text, distance_text), (str(person.id),)]
+        labels.add(box, person_color(person.id), texts[1:] if ids_alone else texts)
     return np.array(sheet)
 
 

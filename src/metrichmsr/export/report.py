@@ -183,11 +183,13 @@ def _ground(document: ResultDocument) -> dict[str, Any] | None:
         from metrichmsr.scene.world import camera_pitch_and_roll_deg
 
         pitch, roll = camera_pitch_and_roll_deg(world)  # pyright: ignore[reportArgumentType]
-        held = (
-            f"It was held {abs(pitch):.0f}° {'upwards' if pitch > 0 else 'downwards'} from level and turned "
-            f"{abs(roll):.0f}° {'clockwise' if roll > 0 else 'counter-clockwise'}."
-        )
-    told = {"ground": "ground in the depth map", "people": "how the people stand"}.get(scene.get("up_source") or "", "")
+        tilt = f"tilted {abs(pitch):.0f}° {'upwards' if pitch > 0 else 'downwards'}" if abs(pitch) >= 0.5 else "level"
+        turn = f" and turned {abs(roll):.0f}° {'' if roll > 0 else 'counter-'}clockwise" if abs(roll) >= 0.5 else ""
+        held = f"It was held {tilt}{turn}."
+    told = {
+        "ground": "The depth map shows it. ",
+        "people": "How the people stand tells it; the depth map shows none. ",
+    }.get(scene.get("up_source") or "", "")
     return {
         "height": words.quantity(plane["offset_m"], plane.get("offset_std_m"), "m"),
         "held": held,

@@ -21,6 +21,8 @@ from metrichmsr.structures import Recovery, Scene
 
 # Narrow screens get a photo of their own: a label of the large one would be 4 px high on a phone.
 _NARROW_PX, _NARROW_TEXT_PX = 800, 22
+# So many labels leave something of the people to be seen there; of more, the ids must do.
+_NARROW_LABELS = 3
 _VIEW_PX, _VIEW_ZOOM = (1080, 840), 2.2
 _DEPTH_PX = 800
 _DOTS = 60_000
@@ -103,7 +105,8 @@ def report_pictures(
     alt = f"The photo {name}" + (f" with the body meshes found. {shown}." if people else ". No person was found in it.")
     scale = min(1.0, _NARROW_PX / max(painted.shape[:2]))
     size = max(1, round(painted.shape[1] * scale)), max(1, round(painted.shape[0] * scale))
-    small = label_people(cv2.resize(painted, size, interpolation=cv2.INTER_AREA), recovery, size_px=_NARROW_TEXT_PX)
+    small = cv2.resize(painted, size, interpolation=cv2.INTER_AREA)
+    small = label_people(small, recovery, size_px=_NARROW_TEXT_PX, ids_alone=len(people) > _NARROW_LABELS)
     views: tuple[Picture, ...] = ()
     if people:
         surroundings = surroundings or Surroundings.of(recovery)

@@ -15,15 +15,17 @@ UNKNOWN = "unknown"
 _SEEN = 0.5
 # Nearer than this share of the picture's side to its edge a box is cut off by it.
 _AT_EDGE = 0.006
+# No stature that was not stated is as certain as this.
+_STATED_STD_M = 0.005
 # A foot this far from the ground is worth a note.
 _CLEARANCE_M = 0.15
 
 
 def quantity(value: Number, sigma: Number, unit: str, decimals: int = 2) -> str:
-    """``1.67 ± 0.17 m``."""
+    """``1.67 ± 0.17 m``; a sigma too small for the decimals is left out."""
     if value is None:
         return UNKNOWN
-    around = "" if sigma is None else f" ± {sigma:.{decimals}f}"
+    around = "" if sigma is None or sigma < 0.5 * 10**-decimals else f" ± {sigma:.{decimals}f}"
     return f"{value:.{decimals}f}{around} {unit}"
 
 
@@ -116,7 +118,7 @@ def age_group(person: PersonEntry) -> str | None:
 
 def notes(person: PersonEntry, document: ResultDocument) -> list[str]:
     """What is particular about a person, from what was seen and where the body ended up."""
-    found = [note for note in (_hidden(person), _cut_off(person, document)) if note]
+    found = [note for note in (_stated(person, document), _hidden(person), _cut_off(person, document)) if note]
     scene = document["scene"]
     if scene is not None:
         clearance = (scene.get("foot_clearance_m") or {}).get(str(person["id"]))
@@ -124,6 +126,12 @@ def notes(person: PersonEntry, document: ResultDocument) -> list[str]:
             where = "above" if clearance > 0 else "below"
             found.append(f"lowest point {abs(clearance):.2f} m {where} the ground that was found")
     return found
+
+
+def _stated(person: PersonEntry, document: ResultDocument) -> str | None:
+    sigma = person["height_std_m"]
+    stated = "height" in (document.get("settings") or {}) and sigma is not None and sigma < _STATED_STD_M
+    return "stature as it was stated" if stated else None
 
 
 def _hidden(person: PersonEntry) -> str | None:
