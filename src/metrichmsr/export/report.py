@@ -101,7 +101,9 @@ def _person(person: PersonEntry, document: ResultDocument) -> dict[str, Any]:
         "distance": words.quantity(person["distance_m"], person["distance_std_m"], "m"),
         "score": words.UNKNOWN if score is None else f"{100 * score:.0f} %",
         "age": words.age_group(person),
-        "box": words.UNKNOWN if None in box else "({:.0f}, {:.0f}) to ({:.0f}, {:.0f})".format(*box),
+        "box": [words.UNKNOWN]
+        if None in box
+        else [f"x {box[0]:.0f} to {box[2]:.0f}", f"y {box[1]:.0f} to {box[3]:.0f}"],
         "notes": words.notes(person, document),
     }
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from metrichmsr.errors import InputError
 from metrichmsr.export.report import REPORT, write_report
-from metrichmsr.export.report_pictures import ReportPictures, jpeg_picture, photo_name, report_pictures
-from metrichmsr.export.result_folder import read_recovery
+from metrichmsr.export.report_pictures import ReportPictures, depth_pictures, jpeg_picture, photo_name, report_pictures
+from metrichmsr.export.result_folder import read_recovery, read_scene
 from metrichmsr.export.result_json import read_result
 from metrichmsr.export.schema import ResultDocument
 
@@ -61,14 +61,17 @@ def _pictures(folder: Path, document: ResultDocument) -> ReportPictures:
             photo = jpeg_picture(drawn_over, alt=pictures.photo.alt)
             pictures = dataclasses.replace(pictures, photo=photo, narrow=None)
         return pictures
+    name = photo_name(document["image"]["path"])
+    scene = read_scene(folder, document)
+    depth = None if scene is None else depth_pictures(scene, name)
     overlay = folder / "overlay.png"
     if not overlay.is_file():
-        return ReportPictures()
+        return ReportPictures(depth=depth)
     try:
         with Image.open(overlay) as picture:
             picture.thumbnail((_SHEET_PX, _SHEET_PX))
             sheet = np.asarray(picture.convert("RGB"))
     except (OSError, ValueError) as error:
         raise InputError(f"{overlay}: not a picture: {error}") from error
-    name = photo_name(document["image"]["path"])
-    return ReportPictures(photo=jpeg_picture(sheet, alt=f"The photo {name} with the body meshes found, and views."))
+    alt = f"The photo {name} with the body meshes found; beside or below it views in metres."
+    return ReportPictures(photo=jpeg_picture(sheet, alt=alt), depth=depth)

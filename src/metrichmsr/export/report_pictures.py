@@ -23,6 +23,8 @@ from metrichmsr.structures import Recovery, Scene
 _NARROW_PX, _NARROW_TEXT_PX = 800, 22
 # So many labels leave something of the people to be seen there; of more, the ids must do.
 _NARROW_LABELS = 3
+# Size of the photo in letters' heights.
+_LETTERS = 60
 _VIEW_PX, _VIEW_ZOOM = (1080, 840), 2.2
 _DEPTH_PX = 800
 _DOTS = 60_000
@@ -120,11 +122,16 @@ def report_pictures(
             for view in (SIDE, TOP)
         )
     return ReportPictures(
-        photo=jpeg_picture(label_people(painted, recovery), alt=alt),
+        photo=jpeg_picture(label_people(painted, recovery, size_px=_label_px(painted, len(people))), alt=alt),
         narrow=jpeg_picture(small, alt=alt),
         views=views,
         depth=None if recovery.scene is None else depth_pictures(recovery.scene, name),
     )
+
+
+def _label_px(photo: UInt8[np.ndarray, "h w 3"], people: int) -> int | None:
+    """Letters that can be read in the page's width, and on paper, while there is room for them."""
+    return max(13, round(max(photo.shape[:2]) / _LETTERS)) if people <= _NARROW_LABELS else None
 
 
 _VIEW_WORDS = {

@@ -55,13 +55,12 @@ def read_recovery(folder: Path, document: ResultDocument) -> ReadBack:
         image = cv2.resize(drawn_over, (camera.width, camera.height))
     else:
         return ReadBack(None, None)
-    scene = None if document["scene"] is None else _scene(document["scene"], folder, camera)
     recovery = Recovery(
         image_path=Path(document["image"]["path"]),
         image=image,
         camera=camera,
         people=people,
-        scene=scene,
+        scene=read_scene(folder, document),
         warnings=tuple(document["warnings"]),
         timings_ms={stage: _number(value) for stage, value in document["timings_ms"].items()},
         versions=document["versions"],
@@ -154,7 +153,15 @@ def _person(entry: PersonEntry, mesh: Path) -> Person:
     )
 
 
-def _scene(entry: SceneEntry, folder: Path, camera: Camera) -> Scene:
+def read_scene(folder: Path, document: ResultDocument) -> Scene | None:
+    """The scene of a result folder, None where no depth stage ran; depth is unknown where its maps were not saved.
+
+    Raises:
+        InputError: The maps are damaged, or of another picture.
+    """
+    entry, camera = document["scene"], _camera(document)
+    if entry is None:
+        return None
     maps = _depth(entry, folder, camera)
     plane, residuals, world = entry["ground_plane"], entry.get("residuals"), entry.get("world_from_camera")
     return Scene(
