@@ -212,7 +212,7 @@ def test_resuming(recover, photo, fake):
     ("args", "cause"),
     [
         (["recover"], "no input"),
-        (["recover", "a.jpg", "--save", "ply,obj"], "'obj' is none of ply, glb, overlay, depth, points, none"),
+        (["recover", "a.jpg", "--save", "ply,obj"], "'obj' is none of ply, glb, overlay, depth, points, report, none"),
         (["recover", "a.jpg", "--max-people", "0"], "--max-people"),
         (["recover", "a.jpg", "--every", "0"], "--every"),
         (["recover", "a.jpg", "--focal-px", "nan"], "--focal-px"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import itertools
 import json
 import os
 import re
@@ -161,7 +162,7 @@ def test_pictures_are_told_to_those_who_do_not_see_them(whole, tmp_path):
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
     assert ("html", {"lang": "en"}) in page.tags
 
 
@@ -252,7 +253,7 @@ def test_what_is_unknown(whole, make_person, tmp_path):
     row = page.rows[1]
     assert row[1:5] == ["1.70 m", f"{document['people'][0]['distance_m']:.2f} m", "unknown", "not told"]
     assert "No ground was found" in page.text
-    assert "Timings" not in page.headings
+    assert "in all, without" not in page.text
     assert "nan" not in page.text.lower().split()
 
 
@@ -266,10 +267,8 @@ def test_depth_of_a_source_without_metres(whole):
     before, after = depth_pictures(relative, "a").pictures
     assert "no metres" in before.caption
     assert "6.0 m" in after.caption
-    ends = [tick.text for tick in depth_pictures(relative, "a").ticks]
-    assert ends == [
-        tick.text for tick in depth_pictures(dataclasses.replace(relative, initial_depth_m=None), "a").ticks
-    ]
+    alone = depth_pictures(dataclasses.replace(relative, initial_depth_m=None), "a")
+    assert depth_pictures(relative, "a").ticks == alone.ticks, "the scale is that of the metres"
 
 
 def test_one_scale_for_before_and_after(whole):
@@ -285,9 +284,9 @@ def test_one_scale_for_before_and_after(whole):
         for picture in drawn.pictures
     )
     assert np.abs(before[:, ::-1] - after).max() < 40
-    assert [float(tick.text.removesuffix(" m")) for tick in drawn.ticks] == sorted(
-        2 * 4 ** (tick.share) for tick in drawn.ticks
-    ) or all(abs(float(t.text.removesuffix(" m")) / (2 * 4**t.share) - 1) < 0.05 for t in drawn.ticks)
+    assert len(drawn.ticks) >= 3
+    for tick in drawn.ticks:
+        assert float(tick.text.removesuffix(" m")) == pytest.approx(2 * 4**tick.share, rel=0.05)
 
 
 def test_pictures_stay_small():
