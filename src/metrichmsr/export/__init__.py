@@ -6,6 +6,8 @@
 | :mod:`~metrichmsr.export.ply` | ``person_<id>.ply`` | camera frame (y down, z forward), metres |
 | :mod:`~metrichmsr.export.glb` | ``scene.glb``: everybody and the camera | y up, z backwards, metres |
 | :mod:`~metrichmsr.export.overlay` | ``overlay.png``: meshes over the photo, side and top view | metre grid |
+| :mod:`~metrichmsr.export.report` | ``report.html``: all of it on one page, see ``docs/report.md`` | metres |
+| :mod:`~metrichmsr.export.report_index` | ``index.html`` of a batch | metres |
 | :mod:`~metrichmsr.export.people_table` | ``people.csv`` or ``.parquet``: a row per person | camera frame, metres |
 | :mod:`~metrichmsr.export.explain_write` | ``explain.json`` and pictures of routing, see ``docs/explain.md`` | crop |
 | :mod:`~metrichmsr.export.onnx` | the network as ``.onnx`` with its ``.json`` | camera frame, metres |
