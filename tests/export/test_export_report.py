@@ -320,6 +320,16 @@ def test_a_folder_is_reported_as_its_recovery_was(whole, tmp_path, make_camera):
     assert len(other.pictures) == len(page.pictures) - 1, "no narrow one: labels cannot be drawn anew"
 
 
+def test_the_photo_is_known_again_under_people_who_fill_it(whole, make_person, make_camera, tmp_path):
+    photo = tmp_path / "near.png"
+    image = np.random.default_rng(2).integers(0, 256, (6, 8, 3), dtype=np.uint8).repeat(20, 0).repeat(20, 1)
+    Image.fromarray(image).save(photo)
+    near = make_person(0, (0.0, 0.0, 0.8), make_camera())
+    recovery = dataclasses.replace(whole(photo, image=image, scene=None), people=(near,))
+    _, document, folder = report_of(recovery, tmp_path, ("report", "ply", "overlay"))
+    assert read_recovery(folder, document).drawn_over is None
+
+
 def test_a_folder_with_less_in_it(whole, tmp_path):
     _, _, folder = report_of(whole(), tmp_path, ("ply", "overlay", "depth", "report"))
     (folder / "person_1.ply").unlink()

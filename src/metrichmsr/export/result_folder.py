@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,11 +14,12 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from metrichmsr.errors import InputError
+from metrichmsr.export.overlay import paint_people, photo_size
 from metrichmsr.export.schema import Number, PersonEntry, ResultDocument, SceneEntry
 from metrichmsr.structures import COCO17, AnchorResiduals, Camera, Person, Recovery, Scene
 
-# Photo and overlay are compared at this size, and their median difference (of 255) in the same picture is at most this:
-# meshes and labels cover less than half of it, and both were resized.
+# The photo with meshes and the overlay's are compared at this size, and their median difference (of 255) is at most this
+# in the same picture: labels cover less than half of it.
 _COMPARED_PX, _SAME = 160, 8
 
 
@@ -48,16 +50,12 @@ def read_recovery(folder: Path, document: ResultDocument) -> ReadBack:
     if len(meshes) < len(document["people"]) or not all(mesh.is_file() for mesh in meshes):
         return ReadBack(None, None)
     people = tuple(_person(entry, mesh) for entry, mesh in zip(document["people"], meshes, strict=True))
-    image, drawn_over = _photo(document), _photo_of_overlay(folder, document)
-    if image is not None and (drawn_over is None or _same_picture(image, drawn_over)):
-        drawn_over = None
-    elif drawn_over is not None:
-        image = cv2.resize(drawn_over, (camera.width, camera.height))
-    else:
+    photo, drawn_over = _photo(document), _photo_of_overlay(folder, document)
+    if photo is None and drawn_over is None:
         return ReadBack(None, None)
     recovery = Recovery(
         image_path=Path(document["image"]["path"]),
-        image=image,
+        image=np.zeros((camera.height, camera.width, 3), np.uint8) if photo is None else photo,
         camera=camera,
         people=people,
         scene=read_scene(folder, document),
@@ -66,7 +64,10 @@ def read_recovery(folder: Path, document: ResultDocument) -> ReadBack:
         versions=document["versions"],
         settings=document.get("settings") or {},
     )
-    return ReadBack(recovery, drawn_over)
+    if drawn_over is None or (photo is not None and _same_picture(paint_people(recovery), drawn_over)):
+        return ReadBack(recovery, None)
+    image = cv2.resize(drawn_over, (camera.width, camera.height))
+    return ReadBack(dataclasses.replace(recovery, image=image), drawn_over)
 
 
 def _camera(document: ResultDocument) -> Camera:
@@ -101,8 +102,6 @@ def _photo(document: ResultDocument) -> UInt8[np.ndarray, "H W 3"] | None:
 
 
 def _photo_of_overlay(folder: Path, document: ResultDocument) -> UInt8[np.ndarray, "h w 3"] | None:
-    from metrichmsr.export.overlay import photo_size
-
     path = folder / "overlay.png"
     if not path.is_file():
         return None
@@ -117,7 +116,7 @@ def _photo_of_overlay(folder: Path, document: ResultDocument) -> UInt8[np.ndarra
 
 
 def _same_picture(one: UInt8[np.ndarray, "H W 3"], other: UInt8[np.ndarray, "h w 3"]) -> bool:
-    """Whether two pictures are the same but for their size, and what is drawn on less than half of one."""
+    """Whether two pictures are the same but for labels on less than half of one."""
     size = (_COMPARED_PX, _COMPARED_PX)
     a, b = (cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(int) for picture in (one, other))
     return float(np.median(np.abs(a - b).max(-1))) <= _SAME
