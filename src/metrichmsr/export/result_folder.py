@@ -18,8 +18,8 @@ from metrichmsr.export.overlay import paint_people, photo_size
 from metrichmsr.export.schema import Number, PersonEntry, ResultDocument, SceneEntry
 from metrichmsr.structures import COCO17, AnchorResiduals, Camera, Person, Recovery, Scene
 
-# The photo with meshes and the overlay's are compared at this size, and their median difference (of 255) is at most this
-# in the same picture: labels cover less than half of it.
+# The photo with meshes and the overlay's are compared at this size; in the same picture their median difference (of
+# 255) is at most this: labels cover less than half of it.
 _COMPARED_PX, _SAME = 160, 8
 
 
