@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from metrichmsr.batch import run_batch
 from metrichmsr.errors import InputError, ModelFileError, UsageError
-from metrichmsr.export import read_result
+from metrichmsr.export import read_result, report_index
 from metrichmsr.images import InputItem
 
 
@@ -38,8 +40,8 @@ def recoverer(make_recovery):
 
 @pytest.fixture
 def run(recoverer, tmp_path):
-    def run(items, **options):
-        return run_batch(items, recoverer, tmp_path, formats=("ply",), **options)
+    def run(items, formats=("ply",), **options):
+        return run_batch(items, recoverer, tmp_path, formats=formats, **options)
 
     return run
 
@@ -254,3 +256,57 @@ def test_tracebacks_on_request(run, recoverer, capsys):
     assert "Traceback" not in capsys.readouterr().err
     run([item("a.jpg")], total=1, show_traceback=True)
     assert "Traceback" in capsys.readouterr().err
+
+
+def links(page: Path) -> list[str]:
+    return re.findall(r'href="([^"]*)"', page.read_text(encoding="utf-8"))
+
+
+def test_an_index_leads_to_the_reports(run, recoverer, tmp_path):
+    recoverer.answers = {"b.jpg": 0, "x.jpg": ValueError("<script>")}
+    items = [item("a: <b>&?.jpg"), item("b.jpg"), item("x.jpg"), item("bad.jpg", error=InputError("bad.jpg: gone"))]
+    report = run(items, formats=("report", "overlay"))
+    assert report.index == tmp_path / "index.html"
+    text = report.index.read_text(encoding="utf-8")
+    assert [(tmp_path / unquote(link)).is_file() for link in links(report.index)] == [True, True]
+    assert all(link.startswith("./") for link in links(report.index))
+    assert "a: &lt;b&gt;&amp;?.jpg" in text
+    assert "1.70 ± 0.06 m, 1.70 ± 0.06 m" in text
+    assert "nobody found" in text
+    assert "2 images, 2 failed" in text
+    assert "&lt;script&gt;" in text
+    assert "<script" not in text
+    assert "<code>bad.jpg</code>" in text
+    assert text.count('src="data:image/jpeg;base64,') == 2
+    # A run that goes on has all of them in it again.
+    recoverer.answers = {}
+    report = run(items[:3], formats=("report", "overlay"), skip_existing=True)
+    assert (report.skipped, report.done) == (2, 1)
+    assert len(links(tmp_path / "index.html")) == 3
+    assert "failed" not in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_no_index_without_reports_nor_over_a_file_that_is_not_ours(run, tmp_path, capsys):
+    assert run([item("a.jpg"), item("b.jpg")]).index is None
+    assert not (tmp_path / "index.html").exists()
+    (tmp_path / "index.html").write_text("my site")
+    report = run([item("a.jpg"), item("b.jpg")], formats=("report",))
+    assert (report.index, report.exit_status) == (None, 0)
+    assert (tmp_path / "index.html").read_text() == "my site"
+    assert "is not ours" in capsys.readouterr().err
+
+
+def test_the_index_of_a_stopped_run(run, recoverer, tmp_path):
+    recoverer.answers = {"c.jpg": KeyboardInterrupt()}
+    run([item("a.jpg"), item("b.jpg"), item("c.jpg")], formats=("report",))
+    assert len(links(tmp_path / "index.html")) == 2
+
+
+def test_an_index_has_its_limits(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(report_index, "MOST_ROWS", 2)
+    monkeypatch.setattr(report_index, "MOST_THUMBNAILS", 1)
+    run([item(f"{name}.jpg") for name in "abcd"], formats=("report", "overlay"))
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert len(links(tmp_path / "index.html")) == 2
+    assert text.count("<img") == 1
+    assert "And 2 more" in text

@@ -212,7 +212,7 @@ def test_resuming(recover, photo, fake):
     ("args", "cause"),
     [
         (["recover"], "no input"),
-        (["recover", "a.jpg", "--save", "ply,fbx"], "'fbx' is none of ply, glb, overlay, depth, points, obj,"),
+        (["recover", "a.jpg", "--save", "ply,fbx"], "'fbx' is none of ply, glb, overlay, depth, points, report, obj,"),
         (["recover", "a.jpg", "--formats", "amass"], "not anny: recover with --body-model smpl"),
         (["recover", "a.jpg", "--max-people", "0"], "--max-people"),
         (["recover", "a.jpg", "--every", "0"], "--every"),

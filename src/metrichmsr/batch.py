@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from metrichmsr.export.write import FORMATS, Format, write_result_folder
 from metrichmsr.structures import Recovery
 
 if TYPE_CHECKING:
+    from metrichmsr.export.report_index import IndexRow
     from metrichmsr.images import InputItem, Photo
 
 RecoverOne = Callable[["Photo"], Recovery]
@@ -59,6 +61,8 @@ class BatchReport:
     """Stopped by Ctrl-C before the end."""
     table: Path | None = None
     """The table of people, where one was written."""
+    index: Path | None = None
+    """The page with all images, where one was written."""
 
     @property
     def images(self) -> int:
@@ -86,8 +90,8 @@ def run_batch(
     """Recover every image and write ``out_dir/<stem>/`` for each, whole or not at all.
 
     An image that fails is named in one line on stderr and in ``out_dir/failures.json``, and the others go on. More than
-    one shows a progress bar on stderr and leaves ``people.csv`` (or ``.parquet``), a row per person; on Ctrl-C, both
-    files tell what was reached.
+    one shows a progress bar on stderr and leaves ``people.csv`` (or ``.parquet``), a row per person, and where reports
+    are asked for ``index.html``, which leads to them; on Ctrl-C, these files tell what was reached.
 
     Args:
         items: Images to do, each read when its turn has come.
@@ -118,6 +122,7 @@ def run_batch(
         if run.report.images > 1:
             run.report.table = out_dir / f"people.{table}"
             (write_parquet if table == "parquet" else write_csv)(run.rows, run.report.table)
+            run.write_index()
     return run.report
 
 
@@ -141,6 +146,7 @@ class _Run:
         self.show_traceback = show_traceback
         self.report = BatchReport()
         self.rows: list[dict[str, Any]] = []
+        self.index: list[IndexRow] = []
 
     def do(self, item: InputItem) -> None:
         if self.skip_existing and item.error is None and (kept := _finished(item, self.out_dir / item.stem)):
@@ -168,8 +174,30 @@ class _Run:
     def finish(self, folder: Path, document: ResultDocument) -> None:
         self.report.people += len(document["people"])
         self.rows.extend(people_rows(folder.name, document))
+        if "report" in self.formats:
+            from metrichmsr.export.report_index import MOST_ROWS, MOST_THUMBNAILS, index_row
+
+            if len(self.index) < MOST_ROWS:
+                self.index.append(index_row(folder, document, thumbnail=len(self.index) < MOST_THUMBNAILS))
         if self.on_result is not None:
             self.on_result(folder, document)
+
+    def write_index(self) -> None:
+        if "report" not in self.formats:
+            return
+        from metrichmsr.export.report_index import INDEX, write_index
+
+        failed = [
+            (
+                failure.path if failure.frame is None else f"{failure.path}, frame {failure.frame}",
+                failure.message.removeprefix(f"{failure.path}: "),
+            )
+            for failure in self.report.failures
+        ]
+        done = self.report.done + self.report.skipped
+        self.report.index = write_index(self.index, failed, self.out_dir, datetime.now(), images=done)
+        if self.report.index is None:
+            _say(f"metrichmsr: warning: {self.out_dir / INDEX} is not ours and was left alone: no overview was written")
 
     def fail(self, item: InputItem, error: Exception) -> None:
         failure = Failure.of(item, error)

@@ -189,6 +189,12 @@ def _explain(argv: list[str]) -> int:
     return explain_photo(parse(ExplainArgs, argv, "explain"))
 
 
+def _report(argv: list[str]) -> int:
+    from metrichmsr.cli_report import ReportArgs, report_results
+
+    return report_results(parse(ReportArgs, argv, "report"))
+
+
 def _export(argv: list[str]) -> int:
     if not argv or argv[0] != "onnx":
         raise UsageError(
@@ -241,6 +247,7 @@ _VERBS = {
     "recover": _Verb(_recover, "people of photos and videos as meshes, heights and positions in metres"),
     "measure": _Verb(_measure, "lengths and girths of recovered people in metres"),
     "convert": _Verb(_convert, "other formats (obj, usd, bvh…) or another body model of a finished result"),
+    "report": _Verb(_report, "results on one page to read and to print"),
     "explain": _Verb(_explain, "what the network saw in a photo, and which of its experts worked on what"),
     "export": _Verb(_export, "the network as an ONNX file for other runtimes"),
     "train": _Verb(_train, "the network: training samples from synthetic people, and training on them"),

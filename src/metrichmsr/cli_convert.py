@@ -18,7 +18,7 @@ from metrichmsr.structures import Person
 if TYPE_CHECKING:
     from metrichmsr.bodies.protocol import BodyModel
 
-_TO_FILES = tuple(name for name in ALL_FORMATS if name not in ("overlay", "depth"))
+_TO_FILES = tuple(name for name in ALL_FORMATS if name not in ("overlay", "depth", "report"))
 
 
 @dataclass(frozen=True)

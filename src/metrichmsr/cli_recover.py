@@ -50,8 +50,8 @@ class OutputOptions:
     """Folder for the results; each image gets a folder of its own in it, OUT/<image name>/."""
     save: Annotated[str, tyro.conf.arg(aliases=("--formats",))] = ",".join(FORMATS)
     """What to write beside result.json, by commas: ply (a mesh each), glb (the scene), overlay (a picture), depth (its
-    maps), points (the scene as scene.ply); obj, usd, bvh, npz, colmap, amass for other programs (docs/export.md); or
-    none."""
+    maps), points (the scene as scene.ply), report (report.html: all of it on one page); obj, usd, bvh, npz, colmap,
+    amass for other programs (docs/export.md); or none."""
     table: Literal["csv", "parquet"] = "csv"
     """Format of the table of all people that more than one image leaves in OUT."""
     skip_existing: bool = False
@@ -180,6 +180,8 @@ def tell_many(report: BatchReport, out_dir: Path, stream: TextIO) -> None:
     ]
     if report.table is not None:
         lines.append(f"written to {out_dir}: a folder per image, and everybody in {report.table.name}")
+    if report.index is not None:
+        lines.append(f"to look through: {report.index}")
     if report.failures:
         lines.append(f"what failed, and why: {out_dir / 'failures.json'}")
     stream.write("\n".join(lines) + "\n")

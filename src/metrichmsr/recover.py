@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -96,6 +96,15 @@ class RecoverOptions:
             raise UsageError("--people goes with --method network")
         if self.length is not None and not (all(map(math.isfinite, self.length)) and self.length[4] > 0):
             raise UsageError("--length wants X0 Y0 X1 Y1 METRES, all finite and METRES positive")
+
+    def changed(self) -> dict[str, str]:
+        """Options that are not at their defaults, as text."""
+        values = {option.name: (getattr(self, option.name), option.default) for option in fields(self)}
+        return {
+            name: " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            for name, (value, default) in values.items()
+            if value != default
+        }
 
 
 @dataclass
@@ -198,6 +207,7 @@ class Recoverer:
             warnings=tuple(warnings),
             timings_ms=watch.timings_ms,
             versions=self._versions,
+            settings=self.options.changed(),
         )
 
     @cached_property

@@ -285,3 +285,5 @@ class Recovery:
     """Milliseconds by stage."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the package and of the checkpoints that made this."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Options that were not left at their defaults, by name, as text."""

@@ -9,7 +9,6 @@ import textwrap
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import trimesh
 from PIL import Image
@@ -21,12 +20,10 @@ from metrichmsr.export.atomic import atomic_file, atomic_folder, check_writable
 @pytest.fixture
 def fake_overlay(monkeypatch):
     """Stands in for the overlay's drawing, which has tests of its own."""
-    import types
+    from metrichmsr.export import overlay
 
-    module = types.ModuleType("metrichmsr.export.overlay")
-    module.draw_overlay = lambda recovery, surroundings: np.concatenate([recovery.image, recovery.image], axis=1)
-    monkeypatch.setitem(sys.modules, "metrichmsr.export.overlay", module)
-    return module
+    monkeypatch.setattr(overlay, "draw_overlay", lambda recovery, *_, **__: recovery.image.repeat(2, axis=1))
+    return overlay
 
 
 def everything_under(folder: Path) -> list[str]:
@@ -43,7 +40,8 @@ def test_a_whole_result(make_recovery, tmp_path, fake_overlay):
     assert folder == tmp_path / "pair"
     assert everything_under(tmp_path) == [
         "pair",
-        *(f"pair/{name}" for name in ("overlay.png", "person_0.ply", "person_1.ply", "result.json", "scene.glb")),
+        *(f"pair/{name}" for name in ("overlay.png", "person_0.ply", "person_1.ply", "report.html", "result.json")),
+        "pair/scene.glb",
     ]
     document = read_result(folder / "result.json")
     (fx, _, cx), (_, fy, cy), _ = document["camera"]["K"]
@@ -69,7 +67,7 @@ def test_formats_are_chosen_and_named_truthfully(make_recovery, tmp_path):
 
 
 def test_a_failing_exporter_leaves_nothing(make_recovery, tmp_path, fake_overlay):
-    def fail(_recovery, _surroundings):
+    def fail(*_, **__):
         raise RuntimeError("half-way")
 
     fake_overlay.draw_overlay = fail
@@ -82,7 +80,7 @@ def test_a_failing_exporter_leaves_the_older_result(make_recovery, tmp_path, fak
     folder = write_recovery(make_recovery(people=3), tmp_path, "pair")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    def interrupt(_recovery, _surroundings):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     fake_overlay.draw_overlay = interrupt
@@ -95,13 +93,14 @@ def test_a_failing_exporter_leaves_the_older_result(make_recovery, tmp_path, fak
 def test_a_new_result_replaces_the_older_one_and_nothing_else(make_recovery, tmp_path, fake_overlay):
     folder = write_recovery(make_recovery(people=3), tmp_path, "pair")
     (folder / "notes.txt").write_text("mine")
+    (folder / "report.pdf").write_text("of the older result")
     (folder / "crops").mkdir()
     (folder / "crops" / "a.png").write_bytes(b"mine too")
     (folder / "link").symlink_to("nowhere")
     write_recovery(make_recovery(people=1), tmp_path, "pair")
     assert everything_under(folder) == [
         *("crops", "crops/a.png", "link", "notes.txt"),
-        *("overlay.png", "person_0.ply", "result.json", "scene.glb"),
+        *("overlay.png", "person_0.ply", "report.html", "result.json", "scene.glb"),
     ]
     assert (folder / "notes.txt").read_text() == "mine"
     assert (folder / "crops" / "a.png").read_bytes() == b"mine too"

@@ -12,6 +12,8 @@
 | :mod:`~metrichmsr.export.colmap` | ``cameras.txt``, ``images.txt``, ``points3D.txt`` | camera frame, metres |
 | :mod:`~metrichmsr.export.amass` | ``person_<id>_amass.npz``: SMPL family | z up, metres |
 | :mod:`~metrichmsr.export.overlay` | ``overlay.png``: meshes over the photo, side and top view | metre grid |
+| :mod:`~metrichmsr.export.report` | ``report.html``: all of it on one page, see ``docs/report.md`` | metres |
+| :mod:`~metrichmsr.export.report_index` | ``index.html`` of a batch | metres |
 | :mod:`~metrichmsr.export.people_table` | ``people.csv`` or ``.parquet``: a row per person | camera frame, metres |
 | :mod:`~metrichmsr.export.explain_write` | ``explain.json`` and pictures of routing, see ``docs/explain.md`` | crop |
 | :mod:`~metrichmsr.export.onnx` | the network as ``.onnx`` with its ``.json`` | camera frame, metres |

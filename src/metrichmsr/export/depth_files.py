@@ -74,14 +74,14 @@ def draw_depth(depth_m: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "h w 3"]:
     high = max(high, low + 0.05)
     picture = np.full((*small.shape, 3), _UNKNOWN, np.uint8)
     if known.any():
-        picture[known] = _colors((np.log(small[known]) - low) / (high - low))
+        picture[known] = depth_colors((np.log(small[known]) - low) / (high - low))
     sheet = Image.new("RGB", (size[0] + _BAR_PX, max(size[1], 60)), "white")
     sheet.paste(Image.fromarray(picture), (0, 0))
     _draw_scale(sheet, size, (float(low), float(high)), any_known=bool(known.any()))
     return np.asarray(sheet)
 
 
-def _colors(share: Float[np.ndarray, "N"]) -> UInt8[np.ndarray, "N 3"]:
+def depth_colors(share: Float[np.ndarray, "N"]) -> UInt8[np.ndarray, "N 3"]:
     """0 is near: warm."""
     level = np.round(255 * (1 - np.clip(share, 0, 1))).astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(level[:, None], cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)[:, 0]
@@ -94,7 +94,7 @@ def _draw_scale(sheet: Image.Image, size: tuple[int, int], ends: tuple[float, fl
         draw_line(draw, (left, top), "unknown", face, "black")
         return
     length = bottom - top
-    bar = _colors(np.linspace(0, 1, length))
+    bar = depth_colors(np.linspace(0, 1, length))
     sheet.paste(Image.fromarray(np.repeat(bar[:, None], 12, axis=1)), (left, top))
     _, line = text_size("0", face)
     ticks = max(2, min(7, length // (3 * line)))

@@ -36,14 +36,19 @@ _DOTS = 60_000
 _CROWD = 10
 
 
-def draw_overlay(recovery: Recovery, surroundings: Surroundings | None = None) -> UInt8[np.ndarray, "H W 3"]:
+def draw_overlay(
+    recovery: Recovery,
+    surroundings: Surroundings | None = None,
+    *,
+    painted: UInt8[np.ndarray, "h w 3"] | None = None,
+) -> UInt8[np.ndarray, "H W 3"]:
     """The picture that shows at a glance whether a recovery is right, RGB.
 
     The photo (its long side brought between 960 and 1600 pixels) with everybody's mesh, stature and distance; front,
     side and top view in the camera frame; a caption with the camera. Without people: the photo and the caption.
-    ``surroundings`` of the recovery are found where they are not given.
+    ``surroundings`` of the recovery are found, and the photo is :func:`painted <paint_people>`, where neither is given.
     """
-    photo = _draw_photo(recovery)
+    photo = label_people(paint_people(recovery) if painted is None else painted, recovery)
     height, width = photo.shape[:2]
     views: list[tuple[Image.Image, tuple[int, int]]] = []
     if recovery.people:
@@ -74,27 +79,55 @@ def draw_overlay(recovery: Recovery, surroundings: Surroundings | None = None) -
     return np.asarray(sheet)
 
 
-def _draw_photo(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:
-    height, width = recovery.image.shape[:2]
+def photo_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height in the overlay, pixels, of a photo of this size."""
     scale = min(max(max(height, width), _SHORTEST_PX), _LONGEST_PX) / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def paint_people(recovery: Recovery) -> UInt8[np.ndarray, "H W 3"]:
+    """The photo of :func:`draw_overlay` with everybody's mesh, RGB, of :func:`photo_size`."""
+    height, width = recovery.image.shape[:2]
+    size = photo_size(width, height)
+    method = cv2.INTER_AREA if size[0] < width else cv2.INTER_CUBIC
     photo = cv2.resize(np.ascontiguousarray(recovery.image), size, interpolation=method)
-    people = [person for person in recovery.people if np.isfinite(person.vertices_m).all()]
-    if not people:
-        return photo
-    K = scale_intrinsics(torch.tensor(recovery.camera.K), size[0] / width, size[1] / height)
-    blend_meshes(photo, join_people(people), np.stack([clay_color(p.id) for p in people]), K, opacity=_OPACITY)
+    people = _drawable(recovery)
+    if people:
+        K = scale_intrinsics(torch.tensor(recovery.camera.K), size[0] / width, size[1] / height)
+        blend_meshes(photo, join_people(people), np.stack([clay_color(p.id) for p in people]), K, opacity=_OPACITY)
+    return photo
+
+
+def label_people(
+    photo: UInt8[np.ndarray, "H W 3"], recovery: Recovery, *, size_px: int | None = None, ids_alone: bool = False
+) -> UInt8[np.ndarray, "H W 3"]:
+    """A copy of the photo, in any size, with everybody's id, stature and distance; where there is no room, the id.
+
+    Args:
+        photo: The whole photo, painted or not.
+        recovery: What was recovered from it.
+        size_px: Height of the letters; one that suits the photo's size if left out.
+        ids_alone: Write nothing but ids.
+    """
+    height, width = photo.shape[:2]
+    people = _drawable(recovery)
+    K = recovery.camera.K * np.array([[width / recovery.camera.width], [height / recovery.camera.height], [1.0]])
+    boxes = [_seen_box(person, K, (width, height)) for person in people]
+    if size_px is None:
+        size_px = 13 if len(people) > _CROWD else round(min(max(min(width, height) / 50, 13), 20))
     sheet = Image.fromarray(photo)
-    boxes = [_seen_box(person, K.numpy(), size) for person in people]
-    size_px = 13 if len(people) > _CROWD else round(min(max(min(size) / 50, 13), 20))
     heads = [(0.7 * x0 + 0.3 * x1, y0, 0.3 * x0 + 0.7 * x1, y0 + 0.18 * (y1 - y0)) for x0, y0, x1, y1 in boxes]
-    labels = Labels(ImageDraw.Draw(sheet, "RGBA"), *size, size_px=size_px, in_sight=heads)
+    labels = Labels(ImageDraw.Draw(sheet, "RGBA"), width, height, size_px=size_px, in_sight=heads)
     for person, box in zip(people, boxes, strict=True):
         height_text = f"{person.id}  {_quantity(person.height_m, person.height_std_m)} tall"
         distance_text = f"{_quantity(person.distance_m, person.distance_std_m)} away"
-        labels.add(box, person_color(person.id), [(height_text, distance_text), (str(person.id),)])
-    return np.asarray(sheet)
+        texts = [(height_text, distance_text), (str(person.id),)]
+        labels.add(box, person_color(person.id), texts[1:] if ids_alone else texts)
+    return np.array(sheet)
+
+
+def _drawable(recovery: Recovery) -> list[Person]:
+    return [person for person in recovery.people if np.isfinite(person.vertices_m).all()]
 
 
 def _seen_box(person: Person, K: np.ndarray, size: tuple[int, int]) -> Box:

@@ -27,7 +27,8 @@ _INK = "#46484c"
 _LINE, _METRE_LINE, _AXIS = (234, 234, 231), (206, 206, 202), (140, 140, 136)
 _SIGHT, _SIGHT_FILL = (196, 150, 60), (255, 236, 196, 90)
 
-_LEFT, _TOP, _RIGHT, _BOTTOM = 44, 26, 12, 26  # pixels around the plot, for tick labels and title
+_TEXT_PX = 12
+_LEFT, _TOP, _RIGHT, _BOTTOM = 44, 26, 12, 26  # around the plot, for tick labels and title: pixels at _TEXT_PX
 _MARGIN_M = 0.25
 _STEPS_M = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _SMALLEST_STEP_PX = 38
@@ -68,6 +69,8 @@ class _Plot(NamedTuple):
     height: int
     center_m: tuple[float, float]
     pixels_per_m: float
+    zoom: float
+    """How much larger text and lines are than usual."""
 
     def to_pixels(self, points_m: Sequence[Sequence[float]] | Float[np.ndarray, "N 2"]) -> list[tuple[float, float]]:
         offset = (np.asarray(points_m, dtype=np.float64) - self.center_m) * self.pixels_per_m
@@ -75,16 +78,26 @@ class _Plot(NamedTuple):
 
 
 def draw_view(
-    view: View, people: Sequence[Person], camera: Camera, width: int, height: int, *, dots: ScenePoints | None = None
+    view: View,
+    people: Sequence[Person],
+    camera: Camera,
+    width: int,
+    height: int,
+    *,
+    dots: ScenePoints | None = None,
+    zoom: float = 1.0,
 ) -> Image.Image:
     """One view as a picture of the given size: title, grid with ticks, camera, surroundings, people with their ids.
 
-    People whose vertices are not all finite are left out. ``dots`` are drawn in the side and the top view.
+    People whose vertices are not all finite are left out. ``dots`` are drawn in the side and the top view. ``zoom``
+    enlarges text, lines and dots, for pictures that will be shown smaller than they are.
     """
     axes = np.array(view.axes, dtype=np.float64)
     people = [person for person in people if np.isfinite(person.vertices_m).all()]
     ranges = [(points.min(0), points.max(0)) for points in (p.vertices_m @ axes[:2].T for p in people)]
-    plot = _fit(view, ranges, max(32, width - _LEFT - _RIGHT), max(32, height - _TOP - _BOTTOM))
+    left, top = round(zoom * _LEFT), round(zoom * _TOP)
+    inside = max(32, width - left - round(zoom * _RIGHT)), max(32, height - top - round(zoom * _BOTTOM))
+    plot = _fit(view, ranges, *inside, zoom)
     inner = Image.new("RGB", (plot.width, plot.height), BACKGROUND)
     draw = ImageDraw.Draw(inner, "RGBA")
     if view is not FRONT:
@@ -98,12 +111,12 @@ def draw_view(
         inner = Image.fromarray(canvas)
         _draw_ids(ImageDraw.Draw(inner), plot, people, ranges)
     panel = Image.new("RGB", (width, height), BACKGROUND)
-    panel.paste(inner, (_LEFT, _TOP))
-    _draw_frame(ImageDraw.Draw(panel), plot, view, ticks)
+    panel.paste(inner, (left, top))
+    _draw_frame(ImageDraw.Draw(panel), plot, view, ticks, (left, top))
     return panel
 
 
-def _fit(view: View, ranges: Sequence[tuple[np.ndarray, np.ndarray]], width: int, height: int) -> _Plot:
+def _fit(view: View, ranges: Sequence[tuple[np.ndarray, np.ndarray]], width: int, height: int, zoom: float) -> _Plot:
     """The plot that shows all people, and the camera where it belongs."""
     shown = [point for low_high in ranges for point in low_high]
     farthest = max((high[0] for _, high in ranges), default=0.0)
@@ -113,7 +126,8 @@ def _fit(view: View, ranges: Sequence[tuple[np.ndarray, np.ndarray]], width: int
     margin = np.maximum(_MARGIN_M, 0.08 * (high - low))
     span = high - low + 2 * margin
     center = (low + high) / 2
-    return _Plot(width, height, (float(center[0]), float(center[1])), float(min(width / span[0], height / span[1])))
+    scale = float(min(width / span[0], height / span[1]))
+    return _Plot(width, height, (float(center[0]), float(center[1])), scale, zoom)
 
 
 def _blend_people(canvas: np.ndarray, people: Sequence[Person], axes: np.ndarray, plot: _Plot, view: View) -> None:
@@ -139,15 +153,18 @@ def _draw_dots(
     seen = dots.points_m[shown] @ axes.T
     at = (seen[:, :2] - plot.center_m) * plot.pixels_per_m + (plot.width / 2, plot.height / 2)
     order = np.argsort(-seen[:, 2], kind="stable")
-    column, row = np.floor(at[order]).astype(int).T
-    inside = (column >= 0) & (column < plot.width) & (row >= 0) & (row < plot.height)
-    pale = _PALE * np.array(BACKGROUND) + (1 - _PALE) * dots.colors[shown][order][inside]
-    canvas[row[inside], column[inside]] = pale.astype(np.uint8)
+    pale = (_PALE * np.array(BACKGROUND) + (1 - _PALE) * dots.colors[shown][order]).astype(np.uint8)
+    size = max(1, round(plot.zoom))
+    for shift in np.ndindex(size, size):
+        column, row = (np.floor(at[order]).astype(int) + shift).T
+        inside = (column >= 0) & (column < plot.width) & (row >= 0) & (row < plot.height)
+        canvas[row[inside], column[inside]] = pale[inside]
 
 
 def _draw_grid(draw: ImageDraw.ImageDraw, plot: _Plot) -> tuple[list[tuple[float, float]], ...]:
     """Lines at round distances; returns for both axes the lines as (value in metres, pixel)."""
-    step = next((step for step in _STEPS_M if step * plot.pixels_per_m >= _SMALLEST_STEP_PX), _STEPS_M[-1])
+    smallest = plot.zoom * _SMALLEST_STEP_PX
+    step = next((step for step in _STEPS_M if step * plot.pixels_per_m >= smallest), _STEPS_M[-1])
     ticks: list[list[tuple[float, float]]] = []
     for size, middle in zip((plot.width, plot.height), plot.center_m, strict=True):
         half = size / 2 / plot.pixels_per_m
@@ -157,7 +174,8 @@ def _draw_grid(draw: ImageDraw.ImageDraw, plot: _Plot) -> tuple[list[tuple[float
         # Lines at whole metres stand out, and the one through the camera most.
         for value, at in sorted(ticks[axis], key=lambda tick: (tick[0] == 0, abs(tick[0] - round(tick[0])) < 1e-6)):
             color = _AXIS if value == 0 else _METRE_LINE if abs(value - round(value)) < 1e-6 else _LINE
-            draw.line((at, 0, at, plot.height) if axis == 0 else (0, at, plot.width, at), fill=color)
+            ends = (at, 0, at, plot.height) if axis == 0 else (0, at, plot.width, at)
+            draw.line(ends, fill=color, width=round(plot.zoom))
     return tuple(ticks)
 
 
@@ -173,8 +191,8 @@ def _draw_sight(draw: ImageDraw.ImageDraw, plot: _Plot, view: View, camera: Came
     apex, *ends = plot.to_pixels([(0.0, 0.0), *(at(slope, reach) for slope in slopes)])
     draw.polygon([apex, *ends], fill=_SIGHT_FILL)
     for end in ends:
-        draw.line([apex, end], fill=_SIGHT)
-    length = 10 / plot.pixels_per_m
+        draw.line([apex, end], fill=_SIGHT, width=round(plot.zoom))
+    length = 10 * plot.zoom / plot.pixels_per_m
     draw.polygon(plot.to_pixels([(0.0, 0.0), at(-0.6, length), at(0.6, length)]), fill=_INK)
 
 
@@ -182,7 +200,7 @@ def _draw_ids(
     draw: ImageDraw.ImageDraw, plot: _Plot, people: Sequence[Person], ranges: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> None:
     """Everybody's id in a disc over the head, where another disc is, one row higher."""
-    face = font(12)
+    face = font(round(plot.zoom * _TEXT_PX))
     taken: list[Box] = []
     for person, (low, high) in zip(people, ranges, strict=True):
         ((x, top),) = plot.to_pixels([((low[0] + high[0]) / 2, low[1])])
@@ -193,27 +211,32 @@ def _draw_ids(
         boxes = [(x - radius, y - radius, x + radius, y + radius) for y in rows]
         box = next((box for box in boxes if not any(overlap(box, other) for other in taken)), boxes[0])
         taken.append(box)
-        draw.ellipse(box, fill="white", outline=person_color(person.id), width=2)
+        draw.ellipse(box, fill="white", outline=person_color(person.id), width=round(2 * plot.zoom))
         draw_line(draw, (x - w / 2 + 0.5, box[1] + radius - h / 2 + 0.5), str(person.id), face, "black")
 
 
 def _draw_frame(
-    draw: ImageDraw.ImageDraw, plot: _Plot, view: View, ticks: tuple[list[tuple[float, float]], ...]
+    draw: ImageDraw.ImageDraw,
+    plot: _Plot,
+    view: View,
+    ticks: tuple[list[tuple[float, float]], ...],
+    corner: tuple[int, int],
 ) -> None:
-    """Title, names of the axes and tick labels around the plot."""
-    face = font(12)
-    right, bottom = _LEFT + plot.width, _TOP + plot.height
+    """Title, names of the axes and tick labels around the plot, whose upper left corner is given."""
+    zoom, (left, top) = plot.zoom, corner
+    face = font(round(zoom * _TEXT_PX))
+    right, bottom = left + plot.width, top + plot.height
     decimals = 1 if any(value != round(value) for values in ticks for value, _ in values) else 0
     for value, at in ticks[0]:
         text = f"{value:.{decimals}f}" if value else "0"
         w, _ = text_size(text, face)
-        draw_line(draw, (_LEFT + at - w / 2, bottom + 4), text, face, _INK)
+        draw_line(draw, (left + at - w / 2, bottom + 4 * zoom), text, face, _INK)
     for value, at in ticks[1]:
         # The top view's down is backwards; its ticks count forwards.
         text = f"{-value if view is TOP else value:.{decimals}f}" if value else "0"
         w, h = text_size(text, face)
-        draw_line(draw, (_LEFT - w - 5, _TOP + at - h / 2), text, face, _INK)
-    draw.rectangle((_LEFT, _TOP, right, bottom), outline=_AXIS)
-    draw_line(draw, (_LEFT, 5), view.title, font(15), "black")
+        draw_line(draw, (left - w - 5 * zoom, top + at - h / 2), text, face, _INK)
+    draw.rectangle((left, top, right, bottom), outline=_AXIS, width=round(zoom))
+    draw_line(draw, (left, 5 * zoom), view.title, font(round(15 * zoom)), "black")
     w, _ = text_size(view.names, face)
-    draw_line(draw, (right - w, 8), view.names, face, _INK)
+    draw_line(draw, (right - w, 8 * zoom), view.names, face, _INK)

@@ -64,6 +64,7 @@ def result_document(
         "warnings": list(recovery.warnings),
         "timings_ms": {stage: _number(ms, decimals=3) for stage, ms in recovery.timings_ms.items()},
         "versions": dict(recovery.versions),
+        "settings": dict(recovery.settings),
     }
 
 

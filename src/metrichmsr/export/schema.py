@@ -149,11 +149,14 @@ class ResultDocument(TypedDict):
     warnings: list[str]
     timings_ms: dict[str, Number]
     versions: dict[str, str]
+    settings: dict[str, str]
+    """Options of ``recover`` that were not left at their defaults, as text."""
 
 
 ADDED_KEYS = frozenset(
     {
         *("frame", "distortion", "joints_3d_m", "reprojection_px", "offset_std_m"),
+        "settings",
         *("refinement", "residuals", "world_from_camera", "up_source", "foot_clearance_m"),
         "measurements_m",
     }

@@ -7,8 +7,12 @@ import os
 import tempfile
 import time
 from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from jaxtyping import UInt8
 
 from metrichmsr.export.atomic import atomic_folder
 from metrichmsr.export.schema import ResultDocument
@@ -17,11 +21,11 @@ from metrichmsr.structures import Recovery
 if TYPE_CHECKING:
     from metrichmsr.scene.outlines import Surroundings
 
-Format = Literal["ply", "glb", "overlay", "depth", "points", "obj", "npz", "bvh", "usd", "colmap", "amass"]
+Format = Literal["ply", "glb", "overlay", "depth", "points", "report", "obj", "npz", "bvh", "usd", "colmap", "amass"]
 """What can be saved beside ``result.json``, which always is."""
 
 ALL_FORMATS: tuple[Format, ...] = get_args(Format)
-FORMATS: tuple[Format, ...] = ALL_FORMATS[:5]
+FORMATS: tuple[Format, ...] = ALL_FORMATS[:6]
 """What is saved where nobody says otherwise."""
 
 _OURS = (
@@ -44,6 +48,7 @@ _OURS = (
     "images.txt",
     "points3D.txt",
     "person_*_amass.npz",
+    "report.pdf",
 )
 """Every file name of the result contract: an older result's files are replaced as a whole."""
 
@@ -69,9 +74,9 @@ def write_recovery(
         out_dir: Existing folder.
         stem: Name of the result's folder, unique in ``out_dir``.
         formats: ``ply``: ``person_<id>.ply`` each, camera frame, metres. ``glb``: ``scene.glb``, y up, metres.
-            ``overlay``: ``overlay.png``, the meshes over the photo with side and top view. Where there is a scene:
-            ``depth``: ``depth.npz``, ``depth.png`` and ``depth_preview.png``; ``points``: ``scene.ply``, camera frame.
-            The others are told in ``docs/export.md``.
+            ``overlay``: ``overlay.png``, the meshes over the photo with side and top view. ``report``: ``report.html``,
+            all of it on one page. Where there is a scene: ``depth``: ``depth.npz``, ``depth.png`` and
+            ``depth_preview.png``; ``points``: ``scene.ply``, camera frame. The others are told in ``docs/export.md``.
         frame: Number of the frame where the image came out of a video.
 
     Raises:
@@ -107,10 +112,23 @@ def write_result_folder(
             from metrichmsr.export.depth_files import write_depth
 
             write_depth(scene, partial)
+        painted, pictures = None, None
+        if {"overlay", "report"} & set(formats):
+            from metrichmsr.export.overlay import paint_people
+
+            painted = paint_people(recovery)
         if "overlay" in formats:
-            _write_overlay(recovery, partial / "overlay.png", surroundings)
+            _write_overlay(recovery, partial / "overlay.png", surroundings, painted)
         _write_files(recovery, partial, formats, surroundings)
+        if "report" in formats:
+            from metrichmsr.export.report_pictures import report_pictures
+
+            pictures = report_pictures(recovery, surroundings, painted=painted)
         document["timings_ms"]["export"] = round(1000 * (time.perf_counter() - start), 3)
+        if pictures is not None:  # last, as it tells of the other files' time
+            from metrichmsr.export.report import REPORT, write_report
+
+            write_report(document, pictures, datetime.now(), partial / REPORT)
         write_result(document, partial / "result.json")
     return folder, document
 
@@ -137,7 +155,7 @@ def write_formats(recovery: Recovery, folder: Path, formats: Collection[Format])
     Args:
         recovery: What was recovered.
         folder: Existing folder. Files of the same names are replaced; anything else in it stays.
-        formats: Any but ``overlay`` and ``depth``, which belong to a recovery.
+        formats: Any but ``overlay``, ``depth`` and ``report``, which belong to a recovery.
 
     Raises:
         UsageError: A format cannot be had, see :func:`check_formats`.
@@ -153,7 +171,7 @@ def write_formats(recovery: Recovery, folder: Path, formats: Collection[Format])
 
 def _surroundings(recovery: Recovery, formats: Collection[Format]) -> Surroundings | None:
     """Found once for all formats that show them."""
-    if recovery.scene is None or not {"glb", "points", "overlay", "obj", "usd"} & set(formats):
+    if recovery.scene is None or not {"glb", "points", "overlay", "report", "obj", "usd"} & set(formats):
         return None
     from metrichmsr.scene.outlines import Surroundings
 
@@ -163,7 +181,7 @@ def _surroundings(recovery: Recovery, formats: Collection[Format]) -> Surroundin
 def _write_files(
     recovery: Recovery, folder: Path, formats: Collection[Format], surroundings: Surroundings | None
 ) -> None:
-    """All formats but ``overlay`` and ``depth``."""
+    """All formats but ``overlay``, ``depth`` and ``report``."""
     if "ply" in formats:
         from metrichmsr.export.ply import write_person_ply
 
@@ -207,12 +225,14 @@ def _is_ours(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _OURS)
 
 
-def _write_overlay(recovery: Recovery, path: Path, surroundings: Surroundings | None) -> None:
+def _write_overlay(
+    recovery: Recovery, path: Path, surroundings: Surroundings | None, painted: UInt8[np.ndarray, "h w 3"] | None
+) -> None:
     from PIL import Image
 
     from metrichmsr.export.atomic import atomic_file
     from metrichmsr.export.overlay import draw_overlay
 
-    picture = draw_overlay(recovery, surroundings)
+    picture = draw_overlay(recovery, surroundings, painted=painted)
     with atomic_file(path) as temporary:
         Image.fromarray(picture).save(temporary, compress_level=_PNG_LEVEL)
