@@ -28,7 +28,7 @@ from metrichmsr.export.report import date_words
 from metrichmsr.export.report_folder import find_result_folders, report_on_folder
 from metrichmsr.export.report_pdf import find_browser, print_pdf
 from metrichmsr.export.report_pictures import depth_pictures, jpeg_picture
-from metrichmsr.export.result_folder import read_recovery
+from metrichmsr.export.result_folder import read_back
 from metrichmsr.export.result_json import read_result
 from metrichmsr.export.write import write_recovery
 from metrichmsr.scene.anchors import render_anchors
@@ -300,7 +300,7 @@ def test_a_folder_is_reported_as_its_recovery_was(whole, tmp_path, make_camera):
     Image.fromarray(image).save(photo)
     recovery = whole(photo, image=image)
     page, document, folder = report_of(recovery, tmp_path, ("report", "ply", "depth", "overlay"))
-    read, drawn_over = read_recovery(folder, document)
+    read, drawn_over = read_back(folder, document)
     assert drawn_over is None
     np.testing.assert_array_equal(read.image, image)
     np.testing.assert_allclose(read.people[1].vertices_m, recovery.people[1].vertices_m, atol=1e-5)
@@ -314,7 +314,7 @@ def test_a_folder_is_reported_as_its_recovery_was(whole, tmp_path, make_camera):
 
     # Another photo under that name is not taken for it.
     Image.fromarray(255 - image).save(photo)
-    read, drawn_over = read_recovery(folder, document)
+    read, drawn_over = read_back(folder, document)
     assert drawn_over is not None
     other = parse(report_on_folder(folder))
     assert len(other.pictures) == len(page.pictures) - 1, "no narrow one: labels cannot be drawn anew"
@@ -327,7 +327,7 @@ def test_the_photo_is_known_again_under_people_who_fill_it(whole, make_person, m
     near = make_person(0, (0.0, 0.0, 0.8), make_camera())
     recovery = dataclasses.replace(whole(photo, image=image, scene=None), people=(near,))
     _, document, folder = report_of(recovery, tmp_path, ("report", "ply", "overlay"))
-    assert read_recovery(folder, document).drawn_over is None
+    assert read_back(folder, document).drawn_over is None
 
 
 def test_a_folder_with_less_in_it(whole, tmp_path):

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from metrichmsr.errors import InputError
+from metrichmsr.export.read_entries import scene_of
 from metrichmsr.export.report import REPORT, write_report
 from metrichmsr.export.report_pictures import ReportPictures, depth_pictures, jpeg_picture, photo_name, report_pictures
-from metrichmsr.export.result_folder import read_recovery, read_scene
+from metrichmsr.export.result_folder import read_back
 from metrichmsr.export.result_json import read_result
 from metrichmsr.export.schema import ResultDocument
 
@@ -54,7 +55,7 @@ def find_result_folders(folder: Path) -> list[Path]:
 
 
 def _pictures(folder: Path, document: ResultDocument) -> ReportPictures:
-    recovery, drawn_over = read_recovery(folder, document)
+    recovery, drawn_over = read_back(folder, document)
     if recovery is not None:
         pictures = report_pictures(recovery)
         if drawn_over is not None and pictures.photo is not None:
@@ -62,7 +63,7 @@ def _pictures(folder: Path, document: ResultDocument) -> ReportPictures:
             pictures = dataclasses.replace(pictures, photo=photo, narrow=None)
         return pictures
     name = photo_name(document["image"]["path"])
-    scene = read_scene(folder, document)
+    scene = scene_of(folder, document)
     depth = None if scene is None else depth_pictures(scene, name)
     overlay = folder / "overlay.png"
     if not overlay.is_file():
