@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from metrichmsr.errors import InputError
 from metrichmsr.export.schema import Number, PersonEntry, ResultDocument, SceneEntry
-from metrichmsr.structures import COCO17, AnchorResiduals, Camera, Person, Scene
+from metrichmsr.structures import COCO17, AnchorResiduals, Camera, Measurement, Person, Scene
 
 
 def camera_of(document: ResultDocument) -> Camera:
@@ -65,6 +65,10 @@ def person_of(
         "keypoints_3d_m": np.stack([numbers(entry["keypoints_3d_m"][name]) for name in COCO17]),
         "joints_m": np.stack([numbers(joint) for joint in joints.values()]) if joints else np.zeros((0, 3)),
         "reprojection_px": number(entry.get("reprojection_px")),
+        "measurements": {
+            name: Measurement(number(measured["value"]), number(measured["std"]))
+            for name, measured in (entry.get("measurements_m") or {}).items()
+        },
     }
     return Person(**{**values, "vertices_m": vertices_m, "faces": faces, **more})
 
