@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from jaxtyping import Float
+
 # Okabe and Ito's colour-blind-safe set without its black and yellow (which drown in photos), brightest contrasts first.
 _COLORS = (
     (230, 159, 0),
@@ -12,7 +15,15 @@ _COLORS = (
     (0, 114, 178),
 )
 
+# Person colours on meshes are mixed with this much white: clay rather than paint, on which shading shows.
+_WHITE = 0.35
+
 
 def person_color(person_id: int) -> tuple[int, int, int]:
     """Colour of a person as sRGB in 0…255; colours repeat after six people."""
     return _COLORS[person_id % len(_COLORS)]
+
+
+def clay_color(person_id: int) -> Float[np.ndarray, "3"]:
+    """The person's colour as it is painted on meshes, RGB in [0, 1]."""
+    return _WHITE + (1 - _WHITE) * np.array(person_color(person_id)) / 255
