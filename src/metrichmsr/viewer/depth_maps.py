@@ -108,7 +108,8 @@ class DepthMaps:
     def _read(self, name: str) -> Float[np.ndarray, "h w"]:
         take = slice(self.first, None, self.stride)
         try:
-            with np.load(self.path, allow_pickle=False) as maps:
+            # Opened here: NumPy leaves a damaged archive open.
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as maps:
                 values = maps[name]
         except KeyError as error:
             raise InputError(f"{self.path}: holds no {name}") from error
