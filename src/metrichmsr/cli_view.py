@@ -67,7 +67,7 @@ def view_results(args: ViewArgs) -> int:
     Raises:
         MetricHMSRError: an input cannot be shown, or viser is missing.
     """
-    with _running(args) as running:
+    with _running(args) as running, contextlib.suppress(KeyboardInterrupt):
         from metrichmsr.viewer.serve import is_local
 
         if not is_local(args.host):
@@ -81,9 +81,15 @@ def view_results(args: ViewArgs) -> int:
             import webbrowser
 
             webbrowser.open(running.url)
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        wait_for_interrupt()
     return 0
+
+
+def wait_for_interrupt() -> None:
+    """Sleep until Ctrl-C."""
+    forever = threading.Event()
+    while not forever.wait(1.0):  # without a limit Windows would not hear Ctrl-C
+        pass
 
 
 @contextlib.contextmanager

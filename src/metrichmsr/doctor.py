@@ -39,6 +39,7 @@ _OPTIONAL = {  # module → what it adds, and how to get it
     "av": ("videos as input", "pip install 'metrichmsr[video]'"),
     "transformers": ("other detectors, ViTPose, depth models", "pip install 'metrichmsr[transformers]'"),
     "onnxscript": ("export onnx", "pip install 'metrichmsr[onnx]'"),
+    "viser": ("view", "pip install 'metrichmsr[viewer]'"),
     "pyarrow": ("--table parquet", "pip install pyarrow"),
     "anycalib": ("--calibrate anycalib", "see its project page"),
     "geocalib": ("--calibrate geocalib", "see its project page"),

@@ -88,7 +88,9 @@ def start_viewer(
     # viser can hand a scene to a public relay when a browser asks. A photo of people stays here.
     server.request_share_url = lambda *_, **__: None
     try:
-        server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
+        server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
+        # Beside the scene, not over it; foldable. In a narrow window viser makes it a sheet at the bottom.
+        server.gui.main_panel.dock_right()
         viewer = Viewer(server, entries, detail, shown)
     except BaseException:
         with _no_chatter():
