@@ -13,6 +13,7 @@ from viewer_boxes import BOX, CAMERA_HEIGHT_M, WALL_M, box_person
 from metrichmsr.export.write import write_recovery
 from metrichmsr.structures import AnchorResiduals, Camera, Recovery, Scene
 
+
 @pytest.fixture
 def make_box_recovery() -> Callable[..., Recovery]:
     """Factory of a level camera before a wall, with boxes for people."""

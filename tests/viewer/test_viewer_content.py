@@ -14,7 +14,7 @@ from metrichmsr.errors import InputError
 from metrichmsr.export.palette import clay_color
 from metrichmsr.viewer.content import Detail, ResultContent, with_sigma
 from metrichmsr.viewer.depth_maps import open_depth_maps
-from metrichmsr.viewer.panel import about_html, dark_enough
+from metrichmsr.viewer.panel import about_html, dark_enough, warnings_html
 from metrichmsr.viewer.photo import find_photo
 from metrichmsr.viewer.result_folder import find_results, open_result, read_mesh
 from metrichmsr.viewer.sequences import entries_of
@@ -186,6 +186,13 @@ def test_viewpoints_have_what_they_should_in_sight(content):
                 forward = view.look_at - view.position
                 cosine = ray @ forward / np.linalg.norm(ray) / np.linalg.norm(forward)
                 assert np.degrees(np.arccos(cosine)) < 25
+        view = overview(content, aspect)
+        for place in (content.eye, *content.frustum.corners, *(shapes.head for shapes in content.people)):
+            forward = (view.look_at - view.position) / np.linalg.norm(view.look_at - view.position)
+            right = np.cross(forward, (0, 1, 0)) / np.linalg.norm(np.cross(forward, (0, 1, 0)))
+            offset = place - view.position
+            seen = np.array([offset @ right / aspect, offset @ np.cross(right, forward)]) / (offset @ forward)
+            assert np.abs(seen).max() < np.tan(view.fov / 2)
         photo = through_camera(content, aspect)
         np.testing.assert_allclose(photo.position, content.eye)
         across = 2 * np.degrees(np.arctan(np.tan(photo.fov / 2) * aspect))
@@ -197,7 +204,7 @@ def test_what_is_told_is_escaped_and_names_the_camera(content):
     text = about_html(content)
     assert "focal length 120 ± 6 px" in text
     assert "from the photo&#x27;s EXIF" in text or "from the photo's EXIF" in text
-    assert "a warning &lt;b&gt;of its own&lt;/b&gt;" in text
+    assert "a warning &lt;b&gt;of its own&lt;/b&gt;" in warnings_html(content)
     assert "camera 1.50 ± 0.10 m above it" in text
 
 

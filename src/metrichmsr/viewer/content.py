@@ -1,4 +1,4 @@
-"""What a result looks like, in the world frame and without any browser: the input of :mod:`metrichmsr.viewer.layers`."""
+"""What a result looks like, in the world frame and without any browser; ``layers.py`` shows it."""
 
 from __future__ import annotations
 
@@ -170,9 +170,7 @@ class ResultContent:
         """The surroundings as a mesh."""
         assert self.maps is not None
         if which not in self._meshes:
-            self._meshes[which] = surroundings_mesh(
-                self.maps, which, self.world_from_camera, self.detail.max_triangles
-            )
+            self._meshes[which] = surroundings_mesh(self.maps, which, self.world_from_camera, self.detail.max_triangles)
         return self._meshes[which]
 
     def points(self, which: Which, colours: Colours) -> SurroundingsPoints:
@@ -274,5 +272,5 @@ def with_sigma(value: float, sigma: float) -> str:
 
 
 def _bytes(color: Float[np.ndarray, "3"]) -> tuple[int, int, int]:
-    red, green, blue = (int(round(255 * float(value))) for value in color)
+    red, green, blue = (round(255 * float(value)) for value in color)
     return red, green, blue

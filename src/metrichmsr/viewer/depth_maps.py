@@ -40,7 +40,7 @@ class DepthMaps:
 
     @cached_property
     def camera(self) -> Camera:
-        """Camera of the thinned picture: its pixel (j, i) looks where pixel (first + stride·j, …) of the full one does."""
+        """Camera of the thinned picture: its pixel j looks where pixel first + stride·j of the full one does."""
         K, first = self.full.K.copy(), self.first
         K[:2] /= self.stride
         K[:2, 2] = (self.full.K[:2, 2] - (first + 0.5)) / self.stride + 0.5

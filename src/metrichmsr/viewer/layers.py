@@ -42,7 +42,8 @@ class Shown:
 
     def with_layer(self, layer: Layer, visible: bool) -> Shown:
         """The same with one layer on or off."""
-        layers = self.layers | {layer} if visible else self.layers - {layer}
+        one: frozenset[Layer] = frozenset({layer})
+        layers = self.layers | one if visible else self.layers - one
         return Shown(layers, self.depth, self.colours, self.drawn)
 
 

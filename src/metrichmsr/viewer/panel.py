@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -60,6 +60,7 @@ class Panel:
         self._quiet = False
         self._people: list[Any] = []
         self._add_choice()
+        self._warnings = gui.add_html("", visible=False)
         self._people_folder = gui.add_folder("People")
         self._add_measure()
         self._add_views()
@@ -95,7 +96,7 @@ class Panel:
     @property
     def shown(self) -> Shown:
         """What is to be seen."""
-        layers = frozenset(layer for layer, box in self._toggles.items() if box.value)
+        layers: frozenset[Layer] = frozenset(layer for layer, box in self._toggles.items() if box.value)
         return Shown(
             layers,
             cast("Which", self._depth.value),
@@ -111,6 +112,8 @@ class Panel:
         """Fill in what depends on the result."""
         self._tell_people(content)
         self._about.content = about_html(content)
+        self._warnings.content = warnings_html(content)
+        self._warnings.visible = bool(content.warnings)
         maps = content.maps
         for handle in (self._colours, self._drawn, self._toggles["scene"], self._toggles["anchors"]):
             handle.disabled = maps is None
@@ -205,7 +208,7 @@ class Panel:
 
 
 def about_html(content: ResultContent) -> str:
-    """Camera, scene and warnings in words."""
+    """Camera and scene in words."""
     document, camera = content.result.document, content.camera
     source, _, method = camera.source.partition(":")
     where = _SOURCES.get(source, f"estimated from the picture by {method}" if method else source)
@@ -223,8 +226,15 @@ def about_html(content: ResultContent) -> str:
         if plane is not None and plane["offset_m"] is not None:
             sigma = plane.get("offset_std_m")
             rows.append(("Ground", f"camera {with_sigma(plane['offset_m'], sigma or float('nan'))} above it"))
-    lines = [f"<b>{name}</b> {html.escape(text)}" for name, text in rows]
-    lines += [f'<span style="color:#b45309"><b>Warning</b> {html.escape(text)}</span>' for text in content.warnings]
+    return _lines(f"<b>{name}</b> {html.escape(text)}" for name, text in rows)
+
+
+def warnings_html(content: ResultContent) -> str:
+    """What recovery warned of, and what is missing."""
+    return _lines(f'<span style="color:#b45309"><b>Warning</b> {html.escape(text)}</span>' for text in content.warnings)
+
+
+def _lines(lines: Iterable[str]) -> str:
     body = "".join(f'<div style="margin-bottom:.4em;overflow-wrap:anywhere">{line}</div>' for line in lines)
     return f'<div style="font-size:.85em;line-height:1.35;padding:0 .8em .4em">{body}</div>'
 

@@ -127,7 +127,7 @@ def _for_url(host: str) -> str:
 
 @contextlib.contextmanager
 def _no_chatter() -> Any:
-    """viser talks to stdout in tables; what there is to say the command line says."""
+    """Keep viser's tables off stdout: what there is to say the command line says."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         sys.stdout.flush()
         yield

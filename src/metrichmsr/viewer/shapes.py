@@ -51,9 +51,7 @@ class Ruler:
     top: Float[np.ndarray, "3"]
 
 
-def ruler(
-    foot: Float[np.ndarray, "3"], across: Float[np.ndarray, "3"], height_m: float, height_std_m: float
-) -> Ruler:
+def ruler(foot: Float[np.ndarray, "3"], across: Float[np.ndarray, "3"], height_m: float, height_std_m: float) -> Ruler:
     """A ruler that stands on ``foot``, with its ticks to the side of the unit vector ``across``."""
     segments = [(foot, foot + height_m * UP)]
     numbers = []
@@ -90,7 +88,12 @@ class Tube:
 
 
 def distance_tube(
-    eye: Float[np.ndarray, "3"], place: Float[np.ndarray, "3"], std_m: float, *, radius_m: float = 0.018, sides: int = 12
+    eye: Float[np.ndarray, "3"],
+    place: Float[np.ndarray, "3"],
+    std_m: float,
+    *,
+    radius_m: float = 0.018,
+    sides: int = 12,
 ) -> Tube | None:
     """The tube of somebody at ``place`` seen from ``eye``, with a disc at either end; None where sigma is unknown.
 

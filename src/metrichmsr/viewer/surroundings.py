@@ -76,7 +76,11 @@ def surroundings_mesh(
 ) -> SurroundingsMesh:
     """The refined or the initial depth as a mesh; both leave out the same pixels."""
     surface = scene_mesh(
-        depth_of(maps, which), maps.camera, confidence=maps.confidence, exclude=maps.left_out, max_triangles=max_triangles
+        depth_of(maps, which),
+        maps.camera,
+        confidence=maps.confidence,
+        exclude=maps.left_out,
+        max_triangles=max_triangles,
     )
     # From the thinned picture to the full one, whose edge may lie beyond the last pixel that was taken.
     thinned, full = maps.camera, maps.full

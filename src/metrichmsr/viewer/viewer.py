@@ -33,7 +33,6 @@ _KEPT = 12
 _SEQUENCE_TRIANGLES, _SEQUENCE_POINTS = 80_000, 120_000
 _GAP_M = 1.0
 _MARK = (220, 38, 38)
-_NARROW = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +64,11 @@ class Viewer:
     """
 
     def __init__(
-        self, server: viser.ViserServer, entries: Sequence[Entry], detail: Detail | None = None, shown: Shown | None = None
+        self,
+        server: viser.ViserServer,
+        entries: Sequence[Entry],
+        detail: Detail | None = None,
+        shown: Shown | None = None,
     ) -> None:
         self.server, self.entries, self.detail = server, entries, detail or Detail()
         self._lock = threading.RLock()
@@ -212,9 +215,7 @@ class Viewer:
                 if index:
                     offset = np.array([_right_end(chosen[0]) - _left_end(content) + _GAP_M, 0.0, 0.0])
                 self._made += 1
-                layers = ResultLayers(
-                    self.server.scene, f"result_{self._made}", content, self.panel.shown, offset
-                )
+                layers = ResultLayers(self.server.scene, f"result_{self._made}", content, self.panel.shown, offset)
                 slots.append(_Slot(layers))
             for slot in before:
                 slot.layers.remove()
@@ -254,8 +255,8 @@ class Viewer:
             fly(client, (from_above if where == "above" else overview)(content, aspect))
 
     def _connected(self, client: viser.ClientHandle) -> None:
-        if client.camera.aspect < _NARROW:
-            set_viewpoint(client, overview(self._slots[0].content, client.camera.aspect))
+        # Now the shape of the window is known.
+        set_viewpoint(client, overview(self._slots[0].content, client.camera.aspect))
 
     def _screenshot(self, client: viser.ClientHandle) -> None:
         camera = client.camera

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FOV = math.radians(50.0)
 """Vertical field of view of the browser's camera."""
+# Of half the window.
+_MARGIN = 0.86
 _STEPS, _STEP_S = 18, 0.022
 
 
@@ -39,16 +41,15 @@ def overview(content: ResultContent, aspect: float = 1.6) -> Viewpoint:
         content: the result.
         aspect: width over height of the window; in a narrow one the camera stands farther back.
     """
-    eye, middle = content.eye, content.middle
-    ahead = middle - eye
-    distance = max(1.0, float(np.linalg.norm(ahead)))
+    ahead = content.middle - content.eye
     level = ahead - (ahead @ UP) * UP
-    level = level / np.linalg.norm(level) if np.linalg.norm(level) > 0.05 * distance else np.array([0.0, 0.0, -1.0])
-    right = np.cross(level, UP)
-    back = max(1.0, 1.15 / aspect)
-    look_at = eye + 0.72 * ahead
-    position = look_at + back * distance * (0.42 * right - 0.82 * level) + back * 0.33 * distance * UP
-    return Viewpoint(position, look_at)
+    length = float(np.linalg.norm(level))
+    level = level / length if length > 0.05 * np.linalg.norm(ahead) else np.array([0.0, 0.0, -1.0])
+    forward = 0.84 * level - 0.43 * np.cross(level, UP) - 0.33 * UP
+    places = [content.eye, content.middle, *content.frustum.corners]
+    for shapes in content.people:
+        places += [shapes.head, shapes.pelvis] if len(shapes.vertices) == 0 else [shapes.head, *_ends(shapes.vertices)]
+    return _all_in_sight(np.array(places), forward, aspect)
 
 
 def through_camera(content: ResultContent, aspect: float) -> Viewpoint:
@@ -81,6 +82,24 @@ def at_person(content: ResultContent, shapes: PersonShapes, aspect: float) -> Vi
     reach = 1.5 * size * max(1.0, 0.8 / aspect)
     direction = 0.9 * toward + 0.4 * aside + 0.18 * UP
     return Viewpoint(shapes.pelvis + reach * direction, shapes.pelvis)
+
+
+def _all_in_sight(places: Float[np.ndarray, "N 3"], forward: Float[np.ndarray, "3"], aspect: float) -> Viewpoint:
+    """As near as the places allow, looking at their middle in a given direction."""
+    places = places[np.isfinite(places).all(axis=1)]
+    look_at = 0.5 * (places.min(axis=0) + places.max(axis=0))
+    forward = forward / np.linalg.norm(forward)
+    right = np.cross(forward, UP)
+    right /= np.linalg.norm(right)
+    offset = places - look_at
+    tall = _MARGIN * math.tan(FOV / 2)
+    aside = np.maximum(np.abs(offset @ right) / (tall * aspect), np.abs(offset @ np.cross(right, forward)) / tall)
+    distance = max(1.0, float((aside - offset @ forward).max()))
+    return Viewpoint(look_at - distance * forward, look_at)
+
+
+def _ends(vertices: Float[np.ndarray, "V 3"]) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+    return vertices.min(axis=0), vertices.max(axis=0)
 
 
 def set_viewpoint(client: viser.ClientHandle, view: Viewpoint) -> None:
