@@ -20,6 +20,7 @@ FOV = math.radians(50.0)
 """Vertical field of view of the browser's camera."""
 # Of half the window.
 _MARGIN = 0.86
+_PHONE, _RAISED, _PHONE_MARGIN = 0.65, 0.55, 0.36
 _STEPS, _STEP_S = 18, 0.022
 
 
@@ -81,7 +82,7 @@ def at_person(content: ResultContent, shapes: PersonShapes, aspect: float) -> Vi
     size = shapes.person.height_m if math.isfinite(shapes.person.height_m) else 1.7
     reach = 1.5 * size * max(1.0, 0.8 / aspect)
     direction = 0.9 * toward + 0.4 * aside + 0.18 * UP
-    return Viewpoint(shapes.pelvis + reach * direction, shapes.pelvis)
+    return _above_the_sheet(Viewpoint(shapes.pelvis + reach * direction, shapes.pelvis), aspect)
 
 
 def _all_in_sight(places: Float[np.ndarray, "N 3"], forward: Float[np.ndarray, "3"], aspect: float) -> Viewpoint:
@@ -93,9 +94,22 @@ def _all_in_sight(places: Float[np.ndarray, "N 3"], forward: Float[np.ndarray, "
     right /= np.linalg.norm(right)
     offset = places - look_at
     tall = _MARGIN * math.tan(FOV / 2)
-    aside = np.maximum(np.abs(offset @ right) / (tall * aspect), np.abs(offset @ np.cross(right, forward)) / tall)
+    high = tall if aspect >= _PHONE else _PHONE_MARGIN / _MARGIN * tall
+    aside = np.maximum(np.abs(offset @ right) / (tall * aspect), np.abs(offset @ np.cross(right, forward)) / high)
     distance = max(1.0, float((aside - offset @ forward).max()))
-    return Viewpoint(look_at - distance * forward, look_at)
+    return _above_the_sheet(Viewpoint(look_at - distance * forward, look_at), aspect)
+
+
+def _above_the_sheet(view: Viewpoint, aspect: float) -> Viewpoint:
+    """In a window as narrow as a phone's the panel is a sheet over the lower part: what matters goes to the upper."""
+    if aspect >= _PHONE:
+        return view
+    ray = view.look_at - view.position
+    distance = float(np.linalg.norm(ray))
+    right = np.cross(ray, UP)
+    upward = np.cross(right, ray)
+    lower = _RAISED * math.tan(view.fov / 2) * distance * upward / np.linalg.norm(upward)
+    return Viewpoint(view.position - lower, view.look_at - lower, view.fov, view.up)
 
 
 def _ends(vertices: Float[np.ndarray, "V 3"]) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
