@@ -147,6 +147,14 @@ def test_a_slider_goes_through_frames(start, box_result):
     wait_until(lambda: len(viewer.panel._people) == 3)
 
 
+def test_a_crowd_is_a_list_not_a_wall_of_buttons(start, box_result):
+    few, crowd = (box_result(f"c{n}", places=tuple((0.1 * i, 4.0) for i in range(n))) for n in (10, 12))
+    assert len(start(few).viewer.panel._people) == 10
+    (chosen,) = start(crowd).viewer.panel._people
+    assert len(chosen.options) == 13
+    assert chosen.options[0] == "12 people"
+
+
 def test_a_damaged_frame_is_told_and_ends_nothing(start, box_result, capsys):
     folders = [box_result(f"walk_{i}") for i in (1, 2)]
     viewer = start(*folders).viewer

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import viser
 
 NOTHING = "nothing"
+_MOST_BUTTONS = 10
 _TOGGLES: tuple[tuple[Layer, str, str], ...] = (
     ("scene", "Scene", "What the depth map shows around the people, painted with the photo"),
     ("people", "People", "Bodies, each in the colour of the overlay"),
@@ -197,14 +198,35 @@ class Panel:
         with self._people_folder:
             if not content.people:
                 self._people.append(self._gui.add_markdown("Nobody was found in this picture."))
+            if len(content.people) > _MOST_BUTTONS:
+                self._people.append(self._add_list(content.people))
+                return
             for shapes in content.people:
                 button = self._gui.add_button(
-                    f"{shapes.person.id}: {shapes.height_text}, {shapes.distance_text} away",
+                    person_text(shapes),
                     color=dark_enough(shapes.line_color),
                     hint=f"{shapes.height_text} tall, {shapes.distance_text} away (one sigma): fly there",
                 )
                 button.on_click(lambda event, shapes=shapes: self._actions.fly_to(event.client, shapes))
                 self._people.append(button)
+
+    def _add_list(self, people: Sequence[PersonShapes]) -> Any:
+        """A crowd as a list to choose from: sixty buttons would push everything else out of the window."""
+        of_text = {person_text(shapes): shapes for shapes in people}
+        names = (f"{len(people)} people", *of_text)
+        chosen = self._gui.add_dropdown("Fly to", names, hint="Height and distance of everybody, ± one sigma")
+
+        def fly(event: Any) -> None:
+            if event.client is not None and chosen.value in of_text:
+                self._actions.fly_to(event.client, of_text[chosen.value])
+
+        chosen.on_update(fly)
+        return chosen
+
+
+def person_text(shapes: PersonShapes) -> str:
+    """Number, height and distance in a line."""
+    return f"{shapes.person.id}: {shapes.height_text}, {shapes.distance_text} away"
 
 
 def about_html(content: ResultContent) -> str:
