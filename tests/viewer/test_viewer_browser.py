@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import time
 from pathlib import Path
@@ -56,6 +57,8 @@ class Page:
         self.page.goto(self.running.url)
         self.page.locator("canvas").first.wait_for()
         until(lambda: self.viewer.server.get_clients(), self.page)
+        # "Software WebGL rendering detected" lies over the scene.
+        self.page.locator(".mantine-Notification-closeButton").first.click()
 
     @property
     def client(self):
@@ -90,7 +93,8 @@ class Page:
         )
 
     def toggle(self, label: str) -> None:
-        self.page.get_by_text(label, exact=True).first.locator("xpath=../..").locator("input").first.click(force=True)
+        name = self.page.locator("label", has_text=label).filter(has_text=re.compile(f"^{re.escape(label)}$")).first
+        self.page.locator(f'[id="{name.get_attribute("for")}"]').click()
 
 
 @pytest.fixture
