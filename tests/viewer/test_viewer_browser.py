@@ -18,6 +18,7 @@ from metrichmsr.viewer.layers import Shown
 from metrichmsr.viewer.result_folder import find_results
 from metrichmsr.viewer.sequences import entries_of
 from metrichmsr.viewer.serve import start_viewer
+from metrichmsr.viewer.viewpoints import overview
 
 pytest.importorskip("viser")
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -199,6 +200,8 @@ def test_a_screenshot_comes_down_as_png(open_page):
 def test_on_a_phone_people_stand_above_the_panel_and_it_folds_away(open_page):
     page = open_page(PEOPLE, size=(390, 844))
     until(lambda: in_colour(page.picture(), 0) > 100, page.page)
+    view = overview(page.viewer.contents[0], 390 / 844)
+    until(lambda: np.allclose(page.client.camera.position, view.position, atol=1e-3), page.page)
     header = page.page.get_by_text("MetricHMSR").first
     assert page.page.get_by_text("Clicks measure").is_visible()
     unfolded = page.picture()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
@@ -110,6 +111,16 @@ def test_points_have_the_photo_s_colours(box_result):
     confident = content.points("refined", "confidence").colors
     # Viridis at a half: bluish green.
     assert np.abs(confident.astype(int) - (33, 145, 140)).max() < 8
+
+
+def test_what_stands_in_front_of_somebody_stays(box_result, make_box_recovery):
+    recovery = make_box_recovery(places=((0.0, 4.0),))
+    depth = recovery.scene.depth_m.copy()
+    depth[80:95, 70:90] = 2.0  # a table before the legs
+    scene = dataclasses.replace(recovery.scene, depth_m=depth)
+    maps = ResultContent(open_result(box_result(places=((0.0, 4.0),), scene=scene))).maps
+    assert maps.left_out[70, 80]
+    assert not maps.left_out[86:90, 76:84].any()
 
 
 def test_anchors_lie_on_the_bodies(content):

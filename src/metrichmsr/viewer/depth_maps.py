@@ -22,8 +22,9 @@ from metrichmsr.scene.outlines import ramps
 from metrichmsr.structures import Camera, Scene
 from metrichmsr.viewer.result_folder import RESULT, ResultFolder
 
-# A depth that is nearer than this share of the body's is of something in front of the person.
-_IN_FRONT = 0.85
+# A depth that is nearer than the body's by more than this share, and twice what depth and bodies disagree by anyway, is
+# of something in front of the person.
+_IN_FRONT, _DISAGREEMENTS = 0.15, 2.0
 # People's outlines are blurred in the depth by about this share of the picture's long side.
 _OUTLINE = 0.004
 
@@ -87,8 +88,11 @@ class DepthMaps:
 
         The result keeps no masks. Where a body was rendered and nothing is in front of it the picture shows the person.
         """
+        residuals = self.entry.get("residuals")
+        disagreement = 0.0 if residuals is None else residuals["refined"] or 0.0
+        nearest = np.exp(-_IN_FRONT - _DISAGREEMENTS * disagreement) * self.anchor_m
         with np.errstate(invalid="ignore"):
-            people = np.isfinite(self.anchor_m) & ~(self.depth_m < _IN_FRONT * self.anchor_m)
+            people = np.isfinite(self.anchor_m) & ~(self.depth_m < nearest)
         if not people.any():
             return people
         reach = max(1, round(_OUTLINE * max(people.shape)))

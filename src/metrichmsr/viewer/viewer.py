@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _KEPT = 12
 # Of sequences less of the scene is shown, so that the slider keeps up.
 _SEQUENCE_TRIANGLES, _SEQUENCE_POINTS = 80_000, 120_000
 _GAP_M = 1.0
+_SETTLING_S = 20.0
 _MARK = (220, 38, 38)
 
 
@@ -256,7 +258,19 @@ class Viewer:
 
     def _connected(self, client: viser.ClientHandle) -> None:
         # Now the shape of the window is known.
-        set_viewpoint(client, overview(self._slots[0].content, client.camera.aspect))
+        view = overview(self._slots[0].content, client.camera.aspect)
+        start = np.array(self.server.initial_camera.position)
+        set_viewpoint(client, view)
+        if np.allclose(view.position, start, atol=1e-3):
+            return
+        until = time.monotonic() + _SETTLING_S
+
+        def settle(camera: viser.CameraHandle) -> None:
+            # The server's first camera, which knew no window, may reach the browser after ours.
+            if time.monotonic() < until and np.allclose(camera.position, start, atol=1e-3):
+                set_viewpoint(client, view)
+
+        client.camera.on_update(settle)
 
     def _screenshot(self, client: viser.ClientHandle) -> None:
         camera = client.camera
