@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-out
 
-.PHONY: setup demo test test-slow lint format bench clean help
+.PHONY: setup demo test test-slow test-browser lint format bench clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
@@ -14,10 +14,13 @@ demo: setup      ## recover the people of a real photo and say where to look
 	$(BIN)/metrichmsr recover examples/photos/street.jpg --out $(DEMO_OUT)
 
 test: $(VENV)/.dev     ## fast tests (CPU, offline)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not browser"
 
 test-slow: $(VENV)/.parity   ## parity with the upstream runtimes, full-size runs
 	$(BIN)/python -m pytest -m slow
+
+test-browser: $(VENV)/.browser   ## the viewer in headless Chromium; skipped where there is none
+	$(BIN)/python -m pytest tests/viewer -m browser
 
 lint: $(VENV)/.dev     ## ruff and pyright
 	$(BIN)/ruff check .
@@ -45,6 +48,10 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.base
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.dev
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,browser]'
 	@touch $@
 
 $(VENV)/.parity: $(VENV)/.dev

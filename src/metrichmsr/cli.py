@@ -195,6 +195,12 @@ def _report(argv: list[str]) -> int:
     return report_results(parse(ReportArgs, argv, "report"))
 
 
+def _view(argv: list[str]) -> int:
+    from metrichmsr.cli_view import ViewArgs, view_results
+
+    return view_results(parse(ViewArgs, argv, "view"))
+
+
 def _export(argv: list[str]) -> int:
     if not argv or argv[0] != "onnx":
         raise UsageError(
@@ -246,8 +252,9 @@ class _Verb:
 _VERBS = {
     "recover": _Verb(_recover, "people of photos and videos as meshes, heights and positions in metres"),
     "measure": _Verb(_measure, "lengths and girths of recovered people in metres"),
-    "convert": _Verb(_convert, "other formats (obj, usd, bvh…) or another body model of a finished result"),
+    "view": _Verb(_view, "results in the browser, in metres, with a tape measure"),
     "report": _Verb(_report, "results on one page to read and to print"),
+    "convert": _Verb(_convert, "other formats (obj, usd, bvh…) or another body model of a finished result"),
     "explain": _Verb(_explain, "what the network saw in a photo, and which of its experts worked on what"),
     "export": _Verb(_export, "the network as an ONNX file for other runtimes"),
     "train": _Verb(_train, "the network: training samples from synthetic people, and training on them"),
@@ -274,5 +281,6 @@ examples:
   metrichmsr recover photos/ --out results     a whole folder
   metrichmsr recover photo.jpg --height 1.82   with the person's known height in metres
   metrichmsr recover --help                    all options
+  metrichmsr view out/photo                    the result in the browser
   metrichmsr explain photo.jpg                 what each expert of the network worked on
   metrichmsr synth --preview people.png        a look at synthetic people"""

@@ -40,6 +40,7 @@ _OPTIONAL = {  # module → what it adds, and how to get it
     "transformers": ("other detectors, ViTPose, depth models", "pip install 'metrichmsr[transformers]'"),
     "onnxscript": ("export onnx", "pip install 'metrichmsr[onnx]'"),
     "pxr": ("--save usd", "pip install 'metrichmsr[usd]'"),
+    "viser": ("view", "pip install 'metrichmsr[viewer]'"),
     "pyarrow": ("--table parquet", "pip install pyarrow"),
     "anycalib": ("--calibrate anycalib", "see its project page"),
     "geocalib": ("--calibrate geocalib", "see its project page"),

@@ -12,9 +12,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from metrichmsr.export.overlay import _quantity, draw_overlay
-from metrichmsr.export.overlay_meshes import clay_color
 from metrichmsr.export.overlay_text import Labels, font, overlap, text_size, wrap
 from metrichmsr.export.overlay_views import FRONT, SIDE, TOP, draw_view
+from metrichmsr.export.palette import clay_color
 from metrichmsr.structures import Camera
 
 GREY = 90

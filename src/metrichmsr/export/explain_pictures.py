@@ -13,8 +13,8 @@ from PIL import Image
 from metrichmsr.explain import Explanation
 from metrichmsr.export import explain_panels as panels
 from metrichmsr.export.explain_sheet import Panel, Scale, frame, join_rows, stack, table
-from metrichmsr.export.overlay_meshes import blend_meshes, clay_color, join_people
-from metrichmsr.export.palette import person_color
+from metrichmsr.export.overlay_meshes import blend_meshes, join_people
+from metrichmsr.export.palette import clay_color, person_color
 from metrichmsr.geometry import crop_intrinsics
 from metrichmsr.hmr.routing_maps import LayerTrace, assignment
 

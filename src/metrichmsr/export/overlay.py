@@ -8,10 +8,10 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from metrichmsr.export.overlay_meshes import blend_meshes, clay_color, join_people
+from metrichmsr.export.overlay_meshes import blend_meshes, join_people
 from metrichmsr.export.overlay_text import Box, Labels, draw_line, font, text_size, wrap
 from metrichmsr.export.overlay_views import BACKGROUND, FRONT, SIDE, TOP, draw_view
-from metrichmsr.export.palette import person_color
+from metrichmsr.export.palette import clay_color, person_color
 from metrichmsr.geometry import scale_intrinsics
 from metrichmsr.scene.outlines import Surroundings
 from metrichmsr.structures import Person, Recovery

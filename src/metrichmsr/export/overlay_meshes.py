@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from metrichmsr.export.palette import person_color
 from metrichmsr.geometry import crop_intrinsics, project
 from metrichmsr.rendering import JoinedMesh, join_meshes, rasterize, shade
 from metrichmsr.structures import Person
@@ -21,8 +20,6 @@ _NEAR_M = 0.05
 # is so large that steps of one pixel hardly show.
 _MOST_SAMPLED_PX = 2_500_000
 
-# Person colours are mixed with this much white: clay rather than paint, on which shading shows.
-_WHITE = 0.35
 _OUTLINE = 0.55
 
 
@@ -37,11 +34,6 @@ def join_people(people: Sequence[Person]) -> JoinedMesh:
             for person in people
         ]
     )
-
-
-def clay_color(person_id: int) -> Float[np.ndarray, "3"]:
-    """The person's colour as it is painted on meshes, RGB in [0, 1]."""
-    return _WHITE + (1 - _WHITE) * np.array(person_color(person_id)) / 255
 
 
 def blend_meshes(

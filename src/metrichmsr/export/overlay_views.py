@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
-from metrichmsr.export.overlay_meshes import blend_meshes, clay_color, join_people
+from metrichmsr.export.overlay_meshes import blend_meshes, join_people
 from metrichmsr.export.overlay_text import Box, draw_line, font, overlap, text_size
-from metrichmsr.export.palette import person_color
+from metrichmsr.export.palette import clay_color, person_color
 from metrichmsr.geometry import intrinsics
 from metrichmsr.scene.surface import ScenePoints
 from metrichmsr.structures import Camera, Person

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from jaxtyping import Float
+
 # Okabe and Ito's colour-blind-safe set without its black and yellow (which drown in photos), brightest contrasts first.
 _COLORS = (
     (230, 159, 0),
@@ -11,6 +14,9 @@ _COLORS = (
     (213, 94, 0),
     (0, 114, 178),
 )
+
+# Person colours on meshes are mixed with this much white: clay rather than paint, on which shading shows.
+_WHITE = 0.35
 
 
 def person_color(person_id: int) -> tuple[int, int, int]:
@@ -27,3 +33,8 @@ def linear_color(person_id: int) -> tuple[float, float, float]:
 def _linear_from_srgb(value: int) -> float:
     s = value / 255  # IEC 61966-2-1
     return s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4
+
+
+def clay_color(person_id: int) -> Float[np.ndarray, "3"]:
+    """The person's colour as it is painted on meshes, RGB in [0, 1]."""
+    return _WHITE + (1 - _WHITE) * np.array(person_color(person_id)) / 255

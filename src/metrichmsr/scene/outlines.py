@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
-from metrichmsr.geometry import ray_map, scale_intrinsics
 from metrichmsr.scene.surface import MAX_POINTS, ScenePoints, SceneSurface, people_pixels, scene_mesh, scene_points
 from metrichmsr.structures import Camera, Recovery, Scene
 
@@ -105,7 +103,8 @@ def _on_ground(depth: Float[np.ndarray, "h w"], scene: Scene, camera: Camera) ->
     if scene.ground_normal is None or scene.ground_offset_m is None:
         return np.zeros(depth.shape, dtype=bool)
     rows, columns = depth.shape
-    K = scale_intrinsics(torch.from_numpy(camera.K), columns / camera.width, rows / camera.height)
-    rays = ray_map(K, height=rows, width=columns).numpy()
-    above = depth * np.tensordot(scene.ground_normal, rays, 1) + scene.ground_offset_m
+    # Pixel centres of the small map in pixels of the picture. NumPy does: the viewer starts without waiting for torch.
+    u, v = (np.arange(columns) + 0.5) * camera.width / columns, (np.arange(rows) + 0.5) * camera.height / rows
+    along = np.linalg.inv(camera.K).T @ scene.ground_normal  # n·K⁻¹, per (u, v, 1)
+    above = depth * (along[0] * u + along[1] * v[:, None] + along[2]) + scene.ground_offset_m
     return np.abs(np.nan_to_num(above, nan=99.0)) < _ON_GROUND_M

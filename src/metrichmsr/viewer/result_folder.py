@@ -1,0 +1,188 @@
+"""Reads the folder of a result, as ``metrichmsr recover`` writes it: ``result.json``, meshes, depth maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from metrichmsr.errors import InputError
+from metrichmsr.export.result_json import read_result
+from metrichmsr.export.schema import Number, PersonEntry, ResultDocument
+from metrichmsr.structures import COCO17, Camera, Person
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, eq=False)
+class ResultFolder:
+    """A result on the disk; its large files are read when they are asked for."""
+
+    folder: Path
+    document: ResultDocument
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.name
+
+    @property
+    def camera(self) -> Camera:
+        """The picture's camera.
+
+        Raises:
+            InputError: K is none.
+        """
+        entry, image = self.document["camera"], self.document["image"]
+        distortion = entry.get("distortion")
+        try:
+            return Camera(
+                K=np.array(entry["K"], dtype=np.float64),
+                width=image["width"],
+                height=image["height"],
+                source=entry["source"],
+                focal_std_px=entry["focal_std_px"],
+                distortion=None if distortion is None else tuple(distortion),  # pyright: ignore[reportArgumentType]
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.folder / RESULT}: {error}") from error
+
+    def people(self) -> tuple[Person, ...]:
+        """Everybody, with the mesh beside; without vertices where no meshes were saved.
+
+        Raises:
+            InputError: a mesh that the result names is missing or damaged.
+        """
+        people = []
+        for entry in self.document["people"]:
+            try:
+                people.append(self._person(entry))
+            except (TypeError, ValueError, AttributeError) as error:
+                raise InputError(f"{self.folder / RESULT}: person {entry['id']}: {error}") from error
+        return tuple(people)
+
+    def _person(self, entry: PersonEntry) -> Person:
+        vertices, faces = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
+        if entry["mesh"] is not None:
+            vertices, faces = read_mesh(self.folder / entry["mesh"])
+        return Person(
+            id=entry["id"],
+            score=_value(entry["score"]),
+            box_xyxy=_values(entry["box_xyxy"]),
+            body_model=entry["body_model"],
+            translation_m=_values(entry["translation_m"]),
+            pose={bone: _values(rotation) for bone, rotation in entry["pose"].items()},
+            shape={name: _value(value) for name, value in entry["shape"].items()},
+            height_m=_value(entry["height_m"]),
+            height_std_m=_value(entry["height_std_m"]),
+            distance_std_m=_value(entry["distance_std_m"]),
+            keypoints_2d_px=np.stack([_values(entry["keypoints_2d_px"][name]) for name in COCO17]),
+            keypoints_3d_m=np.stack([_values(entry["keypoints_3d_m"][name]) for name in COCO17]),
+            vertices_m=vertices,
+            faces=faces,
+            joints_m=np.stack([_values(row) for row in entry.get("joints_3d_m", {}).values()] or [np.full(3, np.nan)]),
+            reprojection_px=_value(entry.get("reprojection_px")),
+        )
+
+
+def open_result(folder: str | Path) -> ResultFolder:
+    """Open the folder of one result; given its ``result.json``, the folder around it.
+
+    Raises:
+        InputError: it holds no result, or one that this version cannot read; names the folder and the cause.
+    """
+    folder = Path(folder)
+    if folder.name == RESULT:
+        folder = folder.parent
+    if not (folder / RESULT).is_file():
+        raise InputError(f"{folder}: no result in this folder: it has no {RESULT}")
+    return ResultFolder(folder, read_result(folder / RESULT))
+
+
+def find_results(paths: Iterable[str | Path]) -> list[ResultFolder]:
+    """Open results and folders of results (what ``metrichmsr recover --out`` filled), in natural order of names.
+
+    Raises:
+        InputError: a path is no folder, holds no result, or one that this version cannot read.
+    """
+    results: dict[Path, ResultFolder] = {}
+    for given in paths:
+        path = Path(given)
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        if path.is_dir() and not (path / RESULT).is_file():
+            inside = sorted((file.parent for file in path.glob(f"*/{RESULT}")), key=lambda folder: natural(folder.name))
+            if not inside:
+                raise InputError(
+                    f"{path}: no result in this folder (no {RESULT}, neither here nor one level below); "
+                    "make one with: metrichmsr recover PHOTO --out FOLDER"
+                )
+        else:
+            inside = [path]
+        for folder in inside:
+            result = open_result(folder)
+            results.setdefault(result.folder.resolve(), result)
+    return list(results.values())
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that orders numbers inside names by value: ``walk_2`` before ``walk_10``."""
+    import re
+
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def read_mesh(path: Path) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:
+    """Vertices (camera frame, metres) and triangles of a person's PLY.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: missing, though {RESULT} names it")
+    try:
+        data = path.read_bytes()
+        return _read_our_ply(data) or _read_any_ply(data)
+    except Exception as error:  # whatever a reader of meshes makes of damage
+        raise InputError(f"{path}: not a mesh ({type(error).__name__}: {error})") from error
+
+
+def _read_our_ply(data: bytes) -> tuple[np.ndarray, np.ndarray] | None:
+    """The layout that ``export/ply.py`` writes, without waiting for a library; None for any other."""
+    head, end, body = data.partition(b"end_header\n")
+    lines = [line for line in head.decode("ascii", errors="replace").split("\n") if not line.startswith("comment")]
+    properties = [f"property float {name}" for name in ("x", "y", "z", "nx", "ny", "nz")]
+    if not end or len(lines) != 12 or lines[:2] != ["ply", "format binary_little_endian 1.0"]:
+        return None
+    if lines[3:9] != properties or lines[10] != "property list uchar int vertex_indices":
+        return None
+    corners, triangles = (int(lines[at].split()[-1]) for at in (2, 9))
+    vertices = np.frombuffer(body, "<f4", 6 * corners).reshape(corners, 6)[:, :3]
+    rows = np.frombuffer(body, [("count", "u1"), ("corner", "<i4", 3)], triangles, 24 * corners)
+    if (rows["count"] != 3).any() or (triangles and not 0 <= rows["corner"].min() <= rows["corner"].max() < corners):
+        raise ValueError("its triangles are none")
+    return vertices.astype(np.float64), rows["corner"].astype(np.int64)
+
+
+def _read_any_ply(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    import io
+
+    import trimesh
+
+    mesh = trimesh.load(io.BytesIO(data), file_type="ply", process=False)
+    if not isinstance(mesh, trimesh.Trimesh):
+        raise ValueError("it has no triangles")
+    return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
+
+
+def _value(number: Number) -> float:
+    return math.nan if number is None else float(number)
+
+
+def _values(numbers: Sequence[Number]) -> Float[np.ndarray, "N"]:
+    return np.array([_value(number) for number in numbers])
