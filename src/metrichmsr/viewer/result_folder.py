@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from metrichmsr.errors import InputError
+from metrichmsr.export.read_entries import camera_of, person_of
 from metrichmsr.export.result_json import read_result
-from metrichmsr.export.schema import Number, PersonEntry, ResultDocument
-from metrichmsr.structures import COCO17, Camera, Person
+from metrichmsr.export.schema import PersonEntry, ResultDocument
+from metrichmsr.structures import Camera, Person
 
 RESULT = "result.json"
 
@@ -37,17 +37,8 @@ class ResultFolder:
         Raises:
             InputError: K is none.
         """
-        entry, image = self.document["camera"], self.document["image"]
-        distortion = entry.get("distortion")
         try:
-            return Camera(
-                K=np.array(entry["K"], dtype=np.float64),
-                width=image["width"],
-                height=image["height"],
-                source=entry["source"],
-                focal_std_px=entry["focal_std_px"],
-                distortion=None if distortion is None else tuple(distortion),  # pyright: ignore[reportArgumentType]
-            )
+            return camera_of(self.document)
         except (TypeError, ValueError) as error:
             raise InputError(f"{self.folder / RESULT}: {error}") from error
 
@@ -69,24 +60,9 @@ class ResultFolder:
         vertices, faces = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
         if entry["mesh"] is not None:
             vertices, faces = read_mesh(self.folder / entry["mesh"])
-        return Person(
-            id=entry["id"],
-            score=_value(entry["score"]),
-            box_xyxy=_values(entry["box_xyxy"]),
-            body_model=entry["body_model"],
-            translation_m=_values(entry["translation_m"]),
-            pose={bone: _values(rotation) for bone, rotation in entry["pose"].items()},
-            shape={name: _value(value) for name, value in entry["shape"].items()},
-            height_m=_value(entry["height_m"]),
-            height_std_m=_value(entry["height_std_m"]),
-            distance_std_m=_value(entry["distance_std_m"]),
-            keypoints_2d_px=np.stack([_values(entry["keypoints_2d_px"][name]) for name in COCO17]),
-            keypoints_3d_m=np.stack([_values(entry["keypoints_3d_m"][name]) for name in COCO17]),
-            vertices_m=vertices,
-            faces=faces,
-            joints_m=np.stack([_values(row) for row in entry.get("joints_3d_m", {}).values()] or [np.full(3, np.nan)]),
-            reprojection_px=_value(entry.get("reprojection_px")),
-        )
+        # People without named joints are told by their COCO keypoints alone.
+        named = bool(entry.get("joints_3d_m"))
+        return person_of(entry, vertices, faces, **({} if named else {"joints_m": np.full((1, 3), np.nan)}))
 
 
 def open_result(folder: str | Path) -> ResultFolder:
@@ -178,11 +154,3 @@ def _read_any_ply(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(mesh, trimesh.Trimesh):
         raise ValueError("it has no triangles")
     return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
-
-
-def _value(number: Number) -> float:
-    return math.nan if number is None else float(number)
-
-
-def _values(numbers: Sequence[Number]) -> Float[np.ndarray, "N"]:
-    return np.array([_value(number) for number in numbers])
