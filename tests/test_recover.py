@@ -102,6 +102,20 @@ def test_a_known_height_is_taken_and_closes_the_doubt(recoverer, street):
     assert any("--height" in warning for warning in result.warnings)  # one height, two people
 
 
+def test_who_is_in_the_picture_is_evidence_for_statures(recoverer):
+    if recoverer.options.method == "fit":
+        with pytest.raises(UsageError, match="--people goes with --method network"):
+            with_options(recoverer, people="adults")
+        return
+    adults, children = (with_options(recoverer, people=who)(PHOTO).people for who in ("adults", "children"))
+    assert all(person.height_m > 1.45 - 0.02 for person in adults)
+    assert all(person.height_m < 1.45 + 0.02 for person in children)
+    for adult, child in zip(adults, children, strict=True):
+        # Half as tall at half the distance: the picture stays as it is.
+        assert child.distance_m / adult.distance_m == pytest.approx(child.height_m / adult.height_m, rel=0.02)
+        assert child.shape["age"] < adult.shape["age"]
+
+
 def test_a_given_camera_is_used(recoverer):
     photo = read_image(PHOTO)
     K = np.array([[3000.0, 0, 884], [0, 3000.0, 497], [0, 0, 1]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,12 +14,18 @@ from metrichmsr.errors import InputError, UsageError
 
 @dataclass(frozen=True)
 class AverageArgs:
-    """Mean of the weights of several runs from one start: better than each of them, and no slower."""
+    """Mean of the weights of several runs from one start: better than each of them, and no slower.
+
+    So is the mean of a network with the one that it went on from (Wortsman et al., "Model soups", ICML 2022, and
+    "Robust fine-tuning of zero-shot models", CVPR 2022).
+    """
 
     checkpoints: tuple[Path, ...]
-    """Networks of the same config, trained from the same weights with other seeds or data."""
+    """Networks trained from the same weights, with other seeds or data, or these weights themselves."""
     out: Path
     """File for the mean."""
+    shares: tuple[float, ...] = ()
+    """Of each in the mean, in their order; all alike if left out."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,24 @@ def average(args: AverageArgs) -> int:
         raise UsageError("--checkpoints: a mean wants two networks or more")
     if any(args.out.resolve() == path.resolve() for path in args.checkpoints):
         raise UsageError(f"{args.out}: --out would overwrite one of the checkpoints")
+    shares = args.shares or (1.0,) * len(args.checkpoints)
+    if len(shares) != len(args.checkpoints) or not all(share > 0 for share in shares):
+        raise UsageError("--shares: one positive number for each of the checkpoints")
     networks, configs, notes = zip(*(load_network(path) for path in args.checkpoints), strict=True)
     for path, config in zip(args.checkpoints, configs, strict=True):
-        if config != configs[0]:
+        # What an older network lacks is the first one's alone.
+        optional = {"feature_dropout": configs[0].feature_dropout}
+        optional |= {part: True for part in ("gravity", "stature_bins") if getattr(configs[0], part)}
+        if dataclasses.replace(config, **optional) != configs[0]:
             raise InputError(f"{path}: its network is another than that of {args.checkpoints[0]}")
     states = [network.state_dict() for network in networks]
-    mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
+    mean = {}
+    for name, tensor in states[0].items():
+        having = [(share, state[name]) for share, state in zip(shares, states, strict=True) if name in state]
+        total = sum(share for share, _ in having)
+        mean[name] = torch.zeros_like(tensor)
+        for share, other in having:
+            mean[name] += other * (share / total)
     kept = {**notes[0], "average": json.dumps([path.name for path in args.checkpoints])}
     with atomic_file(args.out) as path:
         save_network(path, networks[0], configs[0], state=mean, dtype=torch.float32, notes=kept)
@@ -77,8 +96,6 @@ def average(args: AverageArgs) -> int:
 
 def calibrate(args: CalibrateArgs) -> int:
     """Run ``train calibrate``."""
-    import dataclasses
-
     import torch
 
     from metrichmsr.export.atomic import atomic_file

@@ -57,12 +57,28 @@ def test_the_mean_of_runs(tmp_path: Path, capsys) -> None:
     assert config == TINY
     one, two = (tiny(seed).queries for seed in (0, 1))
     torch.testing.assert_close(mean.queries, 0.5 * (one + two))
+    shares = ["--shares", "3", "1"]
+    assert cli.main(["train", "average", "--checkpoints", *names, "--out", str(out), *shares]) == 0
+    torch.testing.assert_close(load_network(out)[0].queries, 0.75 * one + 0.25 * two)
     assert cli.main(["train", "average", "--checkpoints", names[0], "--out", str(out)]) == 2
     assert "two networks" in capsys.readouterr().err
-    other = replace(TINY, stature_bins=False)
-    save_network(paths[1], tiny(0, stature_bins=False), other)
-    assert cli.main(["train", "average", "--checkpoints", *names, "--out", str(out)]) == 2
-    assert "1.safetensors: its network is another" in capsys.readouterr().err
+    assert cli.main(["train", "average", "--checkpoints", *names, "--out", str(out), "--shares", "1"]) == 2
+    assert "one positive number for each" in capsys.readouterr().err
+
+
+def test_what_an_older_network_lacks_is_the_newer_ones(tmp_path: Path, capsys) -> None:
+    new, old, out = (tmp_path / f"{name}.safetensors" for name in ("new", "old", "mean"))
+    save_network(new, tiny(0), TINY, dtype=torch.float32)
+    save_network(old, tiny(1, stature_bins=False), replace(TINY, stature_bins=False), dtype=torch.float32)
+    assert cli.main(["train", "average", "--checkpoints", str(new), str(old), "--out", str(out)]) == 0
+    mean, config, _ = load_network(out)
+    assert config == TINY
+    torch.testing.assert_close(mean.queries, 0.5 * (tiny(0).queries + tiny(1, stature_bins=False).queries))
+    assert mean.heads.stature is not None
+    torch.testing.assert_close(mean.heads.stature.out.weight, tiny(0).heads.stature.out.weight)
+    # The other way round nobody could say what the older one's statures should be.
+    assert cli.main(["train", "average", "--checkpoints", str(old), str(new), "--out", str(out)]) == 2
+    assert "new.safetensors: its network is another" in capsys.readouterr().err
 
 
 def test_factor_of_normal_errors_is_their_size() -> None:
