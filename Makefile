@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-out
 
-.PHONY: setup demo test test-slow lint format bench clean help
+.PHONY: setup demo test test-slow lint format bench docs clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
@@ -34,8 +34,12 @@ bench: $(VENV)/.dev    ## speed and memory, as tables for RESULTS.md
 	$(BIN)/python benchmarks/bench_people.py
 	$(BIN)/python benchmarks/bench_recover.py
 
-clean:           ## remove the virtual environment and the demo's output
-	rm -rf $(VENV) $(DEMO_OUT)
+docs: $(VENV)/.docs    ## the documentation as a site: site/index.html
+	$(BIN)/python scripts/make_docs_pictures.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+clean:           ## remove the virtual environment, the site and the demo's output
+	rm -rf $(VENV) $(DEMO_OUT) site
 
 # The constraints name the torch build our own machines test with; see constraints.txt.
 $(VENV)/.base: pyproject.toml constraints.txt
@@ -49,4 +53,8 @@ $(VENV)/.dev: $(VENV)/.base
 
 $(VENV)/.parity: $(VENV)/.dev
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,parity]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.base
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
 	@touch $@

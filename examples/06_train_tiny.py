@@ -40,14 +40,12 @@ def main(argv: Sequence[str] | None = None) -> tuple[Path, Recovery]:
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for samples and run")
     args = parser.parse_args(argv)
 
-    # Held-out people come from assets that training never sees: split "val".
+    # Other seeds are other people: nobody of those held out is learned from.
     folder = args.out / "tiny"
-    for split, count in (("train", args.samples), ("val", 32)):
-        (folder / split).mkdir(parents=True, exist_ok=True)
-        samples = SimulatedLandmarks.load(None, split=split).sample(count, torch.Generator().manual_seed(0))
-        write_samples(
-            folder / split / f"{split}_simulated.safetensors", samples, kind="simulated", split=split, seed="0"
-        )
+    splits: list[tuple[Split, int, int]] = [("train", args.samples, 0), ("val", 32, 1)]
+    for split, count, seed in splits:
+        samples = SimulatedLandmarks.load(None, split=split).sample(count, torch.Generator().manual_seed(seed))
+        write_samples(folder / split / f"{split}.safetensors", samples, kind="simulated", split=split, seed=str(seed))
 
     config = TrainConfig(
         network=TINY,

@@ -5,8 +5,8 @@
     python examples/07_blender.py out/street --out out/blender                         # with `pip install bpy`
 
 Needs nothing of this package, so that Blender's own Python will do. A glTF camera looks through the middle of the
-picture; this one has focal length, principal point and pixel shape of K. Writes `people.png` (on nothing), `overlay.png`
-(over the photo) and `scene.blend`, whose camera shows the photo behind the scene.
+picture; this one has focal length, principal point and pixel shape of K. Writes `people.png` (on nothing),
+`overlay.png` (over the photo) and `scene.blend`, whose camera shows the photo behind the scene.
 
 Convention: Blender's world is z up, glTF's is y up: (x, y, z) → (x, −z, y). Cameras of both look along their −z.
 """
