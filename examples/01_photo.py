@@ -15,11 +15,12 @@ from pathlib import Path
 
 import metrichmsr
 from metrichmsr.export import write_recovery
+from metrichmsr.structures import Recovery
 
 PHOTO = Path(__file__).parent / "photos" / "street.jpg"
 
 
-def main(argv: Sequence[str] | None = None) -> Path:
+def main(argv: Sequence[str] | None = None) -> tuple[Recovery, Path]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photo", nargs="?", type=Path, default=PHOTO)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the result")
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     args.out.mkdir(parents=True, exist_ok=True)
     folder = write_recovery(recovery, args.out, args.photo.stem)
     print(f"written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
-    return folder
+    return recovery, folder
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -18,13 +19,11 @@ import numpy as np
 from PIL import Image
 
 from metrichmsr.export.atomic import atomic_file
+from metrichmsr.export.overlay import draw_overlay
 from metrichmsr.structures import Recovery
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
-PHOTO = ROOT / "examples" / "photos" / "street.jpg"
-SMALL_PX = 960
-"""Long side at which the overlay's letters can still be read in a column of text."""
 LARGEST_BYTES = 150_000
 SAME = 2.0
 """Mean difference of grey levels below which two pictures look alike."""
@@ -33,12 +32,11 @@ SAME = 2.0
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        small = Image.open(PHOTO)
-        small.thumbnail((SMALL_PX, SMALL_PX))
-        small.save(out / PHOTO.name, quality=95)
-        result = example("01_photo").main([str(out / PHOTO.name), "--out", str(out / "small")])
-        keep("first_photo.jpg", Image.open(result / "overlay.png"))
-        keep("first_depth.jpg", Image.open(result / "depth_preview.png"))
+        recovery, result = example("01_photo").main(["--out", str(out)])
+        keep("first_photo.jpg", Image.fromarray(draw_overlay(halved(recovery))))
+        depth = Image.open(result / "depth_preview.png")
+        depth.thumbnail((960, 960))
+        keep("first_depth.jpg", depth)
 
         told = example("02_own_intrinsics").main(["--out", str(out)])
         lens, stature = example("05_measure").main(["--out", str(out)])
@@ -56,6 +54,40 @@ def example(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def halved(recovery: Recovery) -> Recovery:
+    """The same at half the resolution: the overlay's letters can then be read in a column of text."""
+    image, camera, scene = recovery.image, recovery.camera, recovery.scene
+    height, width = (side // 2 for side in image.shape[:2])
+    small = np.asarray(Image.fromarray(image[: 2 * height, : 2 * width]).resize((width, height), Image.Resampling.BOX))
+    people = [
+        replace(
+            person,
+            box_xyxy=person.box_xyxy / 2,
+            keypoints_2d_px=person.keypoints_2d_px * (0.5, 0.5, 1),
+            mask=None if person.mask is None else person.mask[: 2 * height : 2, : 2 * width : 2],
+        )
+        for person in recovery.people
+    ]
+    if scene is not None:
+        names = ("depth_m", "initial_depth_m", "anchor_m", "confidence")
+        maps = {name: getattr(scene, name) for name in names}
+        fewer = {name: None if one is None else one[: 2 * height : 2, : 2 * width : 2] for name, one in maps.items()}
+        scene = replace(scene, **fewer)
+    return replace(
+        recovery,
+        image=small,
+        camera=camera.replace(
+            K=np.diag([0.5, 0.5, 1]) @ camera.K, width=width, height=height, focal_std_px=_half(camera.focal_std_px)
+        ),
+        people=tuple(people),
+        scene=scene,
+    )
+
+
+def _half(value: float | None) -> float | None:
+    return None if value is None else value / 2
 
 
 def distances(recoveries: dict[str, Recovery]) -> Image.Image:
@@ -76,7 +108,7 @@ def distances(recoveries: dict[str, Recovery]) -> Image.Image:
                 f"{x:.1f} ± {sigma:.1f}", (x + sigma, row), xytext=(8, 0), textcoords="offset points", va="center"
             )
     axes.set_yticks(range(len(recoveries)), list(recoveries))
-    axes.invert_yaxis()
+    axes.set_ylim(len(recoveries) - 0.5, -0.5)
     axes.set_xlim(0, 13)
     axes.set_xlabel("distance from the camera, metres, ± one sigma")
     axes.grid(axis="x", alpha=0.3)
@@ -98,14 +130,19 @@ def keep(name: str, picture: Image.Image) -> None:
             if difference < SAME:
                 print(f"{name}: as it was")
                 return
-    for quality in range(88, 40, -4):
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=quality, optimize=True)
-        if buffer.tell() <= LARGEST_BYTES:
-            break
+    quality, data = 88, _jpeg(picture, 88)
+    while len(data) > LARGEST_BYTES and quality > 40:
+        quality -= 4
+        data = _jpeg(picture, quality)
     with atomic_file(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
-    print(f"{name}: {buffer.tell() / 1000:.0f} kB, {picture.width}×{picture.height}")
+        temporary.write_bytes(data)
+    print(f"{name}: {len(data) / 1000:.0f} kB, {picture.width}×{picture.height}")
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
 
 
 if __name__ == "__main__":

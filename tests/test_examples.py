@@ -39,7 +39,9 @@ def small_photo(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def result_folder(small_photo, tmp_path_factory) -> Path:
-    return load("01_photo").main([str(small_photo), "--out", str(tmp_path_factory.mktemp("out"))])
+    recovery, folder = load("01_photo").main([str(small_photo), "--out", str(tmp_path_factory.mktemp("out"))])
+    assert len(recovery.people) == 2
+    return folder
 
 
 def test_all_examples_are_tested() -> None:

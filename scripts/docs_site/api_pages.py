@@ -116,7 +116,7 @@ def _methods(cls: type) -> list[str]:
     parts: list[str] = []
     for name, thing in vars(cls).items():
         if isinstance(thing, property) and thing.__doc__ and not name.startswith("_"):
-            parts += [f"### {cls.__name__}.{name}", "(property)", markdown(thing.__doc__)]
+            parts += [f"### `{cls.__name__}.{name}`", "(property)", markdown(thing.__doc__)]
             continue
         function = thing.__func__ if isinstance(thing, (staticmethod, classmethod)) else thing
         if not inspect.isfunction(function) or not function.__doc__:
@@ -124,7 +124,7 @@ def _methods(cls: type) -> list[str]:
         if name.startswith("_") and name != "__call__":
             continue
         shown = f"{cls.__name__}.{name}"
-        parts += [f"### {shown}", _fence(_signature(shown, function)), markdown(function.__doc__)]
+        parts += [f"### `{shown}`", _fence(_signature(shown, function)), markdown(function.__doc__)]
     return parts
 
 
@@ -134,7 +134,8 @@ def _signature(name: str, thing: Any) -> str:
     except (TypeError, ValueError):
         return name
     text = re.sub(r"<factory>|<object object at [^>]*>", "…", text).replace("self, ", "").replace("(self)", "()")
-    text = re.sub(r"'((?:[^'\\]|\\.)*)'", lambda found: found[1] if _is_annotation(text, found) else found[0], text)
+    # Types that were postponed come as quoted text, with either kind of quotes.
+    text = re.sub(r"""(: |-> )("|')(.*?)\2""", r"\1\3", text)
     line = name + text
     if len(line) <= 100:
         return line
@@ -143,11 +144,6 @@ def _signature(name: str, thing: Any) -> str:
     arguments = _arguments(tree.args)
     returns = f" -> {ast.unparse(tree.returns)}" if tree.returns is not None else ""
     return f"{name}(\n" + "".join(f"    {argument},\n" for argument in arguments) + f"){returns}"
-
-
-def _is_annotation(text: str, found: re.Match[str]) -> bool:
-    """Whether a quoted string in a signature is a type that was postponed, not a default."""
-    return text[: found.start()].endswith((": ", "-> "))
 
 
 def _arguments(arguments: ast.arguments) -> list[str]:

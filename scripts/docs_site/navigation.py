@@ -28,6 +28,7 @@ SECTIONS: dict[str, list[str]] = {
         "report.md",
         "export.md",
         "explain.md",
+        "onnx.md",
         "rendering.md",
     ],
     "Data and training": ["synthetic.md", "training.md", "weights/*"],
@@ -46,7 +47,7 @@ TITLES = {
 
 def navigation(pages: Iterable[str]) -> list[dict[str, Any]]:
     """MkDocs' `nav` of the pages that exist; `folder/*` is all that lies in a folder."""
-    left = sorted(pages)
+    left = sorted(pages, key=lambda page: page.removesuffix(".md"))  # a package before its modules
     nav: list[dict[str, Any]] = []
     for section, names in SECTIONS.items():
         entries: list[Any] = []
