@@ -77,6 +77,7 @@ def halved(recovery: Recovery) -> Recovery:
         scene = replace(scene, **fewer)
     return replace(
         recovery,
+        image_path=Path(f"{recovery.image_path.name} at half its size"),  # the caption states its focal length
         image=small,
         camera=camera.replace(
             K=np.diag([0.5, 0.5, 1]) @ camera.K, width=width, height=height, focal_std_px=_half(camera.focal_std_px)
