@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-out
 
-.PHONY: setup demo test test-slow lint format bench docs clean help
+.PHONY: setup demo test test-slow lint format bench clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
@@ -34,6 +34,7 @@ bench: $(VENV)/.dev    ## speed and memory, as tables for RESULTS.md
 	$(BIN)/python benchmarks/bench_people.py
 	$(BIN)/python benchmarks/bench_recover.py
 
+.PHONY: docs
 docs: $(VENV)/.docs    ## the documentation as a site: site/index.html
 	$(BIN)/python scripts/make_docs_pictures.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
