@@ -53,7 +53,7 @@ $(VENV)/.dev: $(VENV)/.base
 	@touch $@
 
 $(VENV)/.parity: $(VENV)/.dev
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,parity]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,parity,docs,notebook]'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.base
