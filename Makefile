@@ -37,8 +37,13 @@ bench: $(VENV)/.dev    ## speed and memory, as tables for RESULTS.md
 	$(BIN)/python benchmarks/bench_people.py
 	$(BIN)/python benchmarks/bench_recover.py
 
-clean:           ## remove the virtual environment and the demo's output
-	rm -rf $(VENV) $(DEMO_OUT)
+.PHONY: docs
+docs: $(VENV)/.docs    ## the documentation as a site: site/index.html
+	$(BIN)/python scripts/make_docs_pictures.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+clean:           ## remove the virtual environment, the site and the demo's output
+	rm -rf $(VENV) $(DEMO_OUT) site
 
 # The constraints name the torch build our own machines test with; see constraints.txt.
 $(VENV)/.base: pyproject.toml constraints.txt
@@ -55,5 +60,9 @@ $(VENV)/.browser: $(VENV)/.dev
 	@touch $@
 
 $(VENV)/.parity: $(VENV)/.dev
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,parity]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,parity,docs,notebook]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.base
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
 	@touch $@
