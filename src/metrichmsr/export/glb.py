@@ -83,7 +83,7 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
         "POSITION": relative.astype(np.float32),
         "NORMAL": vertex_normals(relative, person.faces).astype(np.float32),
     }
-    skinned = {}
+    skin, skinned = None, {}
     skeleton = Skeleton.of(person)
     if skeleton is not None and person.rig is not None:
         attributes.update(skin_attributes(person.rig))
@@ -97,7 +97,7 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
         "distance_std_m": person.distance_std_m,
         "score": person.score,
     }
-    return builder.add(
+    node = builder.add(
         "nodes",
         {
             "name": name,
@@ -107,6 +107,11 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
             "extras": {key: round(float(value), 6) for key, value in extras.items() if math.isfinite(value)},
         },
     )
+    if skin is not None:
+        # The common root of the joints (§3.7.3). With the root joint in its place Babylon.js, which hangs a skinned mesh
+        # beside its skeleton's root, loses the translation of this node and has everybody stand in one place.
+        builder.document["skins"][skin]["skeleton"] = node
+    return node
 
 
 def _add_surroundings(builder: GltfBuilder, surroundings: Surroundings) -> list[int]:

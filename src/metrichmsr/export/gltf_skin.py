@@ -76,7 +76,6 @@ def add_skin(
         {
             "name": name,
             "joints": list(range(first, first + len(heads))),
-            "skeleton": first,
             "inverseBindMatrices": builder.array(inverse.astype(np.float32)),
         },
     )
