@@ -16,6 +16,8 @@ _CAMERA = {
     "assumed": "an assumption, since the photo does not tell its lens: as long as the picture's longer side",
 }
 
+_UNSURE = 0.1
+
 # Messages of the recovery speak of options of the command line; the page calls them otherwise.
 _PLAIN = (
     (re.compile(r"give a JSON by id to tell them apart"), "write 0: 1.82, 1: 1.65 … to tell them apart"),
@@ -63,9 +65,12 @@ def camera_sentence(camera: CameraEntry) -> str:
     source = camera["source"]
     known = _CAMERA.get(source) or source.replace("estimated:", "an estimate by ")
     doubt = "" if sigma is None else f" ± {sigma:.0f}"
+    # What the focal length is off, every distance is off as well.
+    unsure = sigma is not None and sigma > _UNSURE * focal
+    advice = " Distances are as unsure as it is: if you know the focal length, give it." if unsure else ""
     return (
         f'<p class="mh-camera"><strong>Camera.</strong> Focal length {focal:.0f}{doubt} px, '
-        f"{camera['fov_x_deg']:.0f}° across the picture. It comes from {escape(known)}.</p>"
+        f"{camera['fov_x_deg']:.0f}° across the picture: {escape(known)}.{advice}</p>"
     )
 
 

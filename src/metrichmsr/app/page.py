@@ -16,10 +16,10 @@ from metrichmsr.errors import InputError
 
 _TITLE = "MetricHMSR"
 _INTRODUCTION = (
-    "# MetricHMSR\n"
-    "One photo in: everybody's body, true height and distance, and the surroundings in metres. "
-    "Nothing leaves this computer."
+    "# MetricHMSR\nOne photo in: everybody's body, true height and distance, and the surroundings in metres. "
 )
+_LOCAL = "Nothing leaves this computer."
+_REMOTE = "Photos are worked on by the computer that serves this page, and removed there after an hour at most."
 _FOCAL = {  # kind → what its number is
     "pixels": ("Focal length in pixels", "of the picture at its full size"),
     "35mm": ("35 mm equivalent, in mm", "as phones and compact cameras state it"),
@@ -35,36 +35,27 @@ _MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
-class PhotoField(gr.Image):
-    """An image field that hands on the file as it came.
+def hand_on_files(field: gr.Image, workspace: Workspace) -> None:
+    """Have an image field give the file as it came, as an :class:`Upload`.
 
-    Gradio's own would open it (and raise its own errors), turn it, and write it anew without EXIF. It would also fetch
-    an address that a client names in place of a file.
+    Gradio would open it (and raise its own errors), turn it, and write it anew without EXIF. It would also fetch an
+    address that a client names in place of a file. Methods are replaced one by one: of every subclass of a component
+    Gradio writes a ``.pyi`` file into the package.
     """
+    to_cache = field.async_move_resource_to_block_cache
 
-    def __init__(self, workspace: Workspace, **settings: Any) -> None:
-        super().__init__(type="filepath", sources=["upload", "clipboard"], **settings)
-        self._workspace = workspace
-
-    def preprocess(self, payload: Any) -> Upload | None:
-        """The upload; None where there is none or it is no file of ours."""
-        if payload is None or not payload.path or not self._workspace.owns(Path(payload.path)):
+    def preprocess(payload: Any) -> Upload | None:
+        if payload is None or not payload.path or not workspace.owns(Path(payload.path)):
             return None
         return Upload(Path(payload.path), shown_name(payload.orig_name or Path(payload.path).name))
 
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """As Gradio's, for files only.
-
-        Raises:
-            InputError: it is an address.
-        """
+    async def files_only(url_or_file_path: str | Path | None) -> str | None:
         if re.match(r"\s*[a-z][a-z0-9+.-]+:", str(url_or_file_path or ""), re.IGNORECASE):
             raise InputError("photos come as files, not as addresses")
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+        return await to_cache(url_or_file_path)
 
-    def get_block_name(self) -> str:
-        """Gradio draws it as its own image field."""
-        return "image"
+    field.preprocess = preprocess
+    field.async_move_resource_to_block_cache = files_only
 
 
 def shown_name(name: str) -> str:
@@ -76,16 +67,25 @@ def shown_name(name: str) -> str:
 
 def theme() -> gr.themes.Base:
     """Gradio's default look with the system's fonts."""
-    return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=_SANS, font_mono=_MONO)
+    return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=_SANS, font_mono=_MONO).set(
+        # Gradio's own greys are hard to read.
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_400",
+    )
 
 
-def build_page(service: RecoveryService, *, examples: Sequence[Path] = (), max_waiting: int = 8) -> gr.Blocks:
+def build_page(
+    service: RecoveryService, *, examples: Sequence[Path] = (), max_waiting: int = 8, local: bool = True
+) -> gr.Blocks:
     """The page over a service.
 
     Args:
         service: does the photos.
         examples: photos to try it with.
         max_waiting: more people than this waiting for their turn are asked to come back later.
+        local: whether only this computer can open the page.
     """
     workspace = service.workspace
 
@@ -101,11 +101,21 @@ def build_page(service: RecoveryService, *, examples: Sequence[Path] = (), max_w
         return _shown(service.run(upload, Form(people, statures, focal_kind, focal_value, depth), before))
 
     with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=(KEEP_S // 6, KEEP_S), fill_width=True) as page:
-        gr.Markdown(_INTRODUCTION, elem_id="mh-head")
+        gr.Markdown(_INTRODUCTION + (_LOCAL if local else _REMOTE), elem_id="mh-head")
         held = gr.State(None, time_to_live=KEEP_S, delete_callback=workspace.release)
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
-                photo = PhotoField(workspace, label="Photo", height=300, buttons=[], elem_id="mh-photo")
+                photo = gr.Image(
+                    label="Photo",
+                    type="filepath",
+                    sources=["upload", "clipboard"],
+                    height=300,
+                    buttons=[],
+                    elem_id="mh-photo",
+                )
+                hand_on_files(photo, workspace)
+                if examples:
+                    gr.Examples([str(path) for path in examples], photo, label="A photo to try", cache_examples=False)
                 go = gr.Button("Recover people", variant="primary", elem_id="mh-go")
                 people = gr.Radio(
                     [("Anybody", "anybody"), ("Adults only", "adults"), ("Children only", "children")],
@@ -120,19 +130,23 @@ def build_page(service: RecoveryService, *, examples: Sequence[Path] = (), max_w
                     elem_id="mh-statures",
                 )
                 focal_kind = gr.Radio(
-                    [("Not known", "unknown"), ("Pixels", "pixels"), ("35 mm equivalent", "35mm"), ("View", "fov")],
+                    [
+                        ("Not known", "unknown"),
+                        ("Pixels", "pixels"),
+                        ("35 mm equivalent", "35mm"),
+                        ("Field of view", "fov"),
+                    ],
                     value="unknown",
                     label="Focal length",
                     info="Where it is not known, the photo's EXIF data or an estimate tells it.",
                 )
                 focal_value = gr.Number(visible=False, value=None, elem_id="mh-focal")
                 depth = gr.Checkbox(value=True, label="Surroundings too (depth of every pixel)")
-                if examples:
-                    gr.Examples([str(path) for path in examples], photo, label="A photo to try", cache_examples=False)
             with gr.Column(scale=5, min_width=320):
                 message = gr.HTML(_WELCOME, elem_id="mh-message")
                 overlay = gr.Image(
-                    label="Bodies over the photo, and from front, side and top",
+                    show_label=False,
+                    alt_text="bodies over the photo, and from front, side and top",
                     type="filepath",
                     interactive=False,
                     visible=False,
@@ -147,7 +161,7 @@ def build_page(service: RecoveryService, *, examples: Sequence[Path] = (), max_w
                     clear_color=(0.93, 0.94, 0.96, 1.0),
                     height=480,
                     interactive=False,
-                    visible=False,
+                    visible="hidden",
                     elem_id="mh-model",
                 )
                 archive = gr.DownloadButton("Download everything (zip)", visible=False, elem_id="mh-download")
@@ -162,7 +176,8 @@ def build_page(service: RecoveryService, *, examples: Sequence[Path] = (), max_w
             concurrency_id="recover",
             trigger_mode="once",
             show_progress="full",
-            show_progress_on=[message],
+            show_progress_on=[message, overlay, table, model],
+            scroll_to_output=True,
             api_visibility="private",
         )
     page.queue(max_size=max_waiting, default_concurrency_limit=4)

@@ -104,7 +104,10 @@ def start_app(
 
         service = RecoveryService(recover, workspace, max_pixels=limits.max_pixels, **service_settings)
         page = build_page(
-            service, examples=example_photos() if examples is None else examples, max_waiting=limits.max_waiting
+            service,
+            examples=example_photos() if examples is None else examples,
+            max_waiting=limits.max_waiting,
+            local=is_local(host),
         )
         from starlette.middleware import Middleware
 

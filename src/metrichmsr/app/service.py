@@ -77,7 +77,6 @@ class RecoveryService:
         What the page held before is let go, whatever happens.
         """
         held = self.workspace.hold(None, None if upload is None else upload.path)
-        self.workspace.release(before)
         with self._one_at_a_time:
             try:
                 return self._run(upload, form, held)
@@ -92,6 +91,8 @@ class RecoveryService:
                 _log(error)
                 told = f"this picture brought the program to a mistake of its own ({type(error).__name__})"
                 return Outcome(held, message=error_box(told))
+            finally:
+                self.workspace.release(before)
 
     def _run(self, upload: Upload | None, form: Form, held: Held) -> Outcome:
         if upload is None:
