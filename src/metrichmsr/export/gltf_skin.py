@@ -76,6 +76,7 @@ def add_skin(
         {
             "name": name,
             "joints": list(range(first, first + len(heads))),
+            "skeleton": first,
             "inverseBindMatrices": builder.array(inverse.astype(np.float32)),
         },
     )
