@@ -94,8 +94,8 @@ def read_statures(text: str) -> str | None:
         height = f"{_metres(one[1], one[2]):g}"
     else:
         by_id: dict[str, float] = {}
-        for part in _BETWEEN.split(text.strip().strip(";,")):
-            found = _BY_ID.fullmatch(part)
+        for part in [part for part in _BETWEEN.split(text) if part.strip(" ,")] or [text]:
+            found = _BY_ID.fullmatch(part.strip(" ,"))
             if found is None:
                 raise UsageError(
                     f"known stature: cannot read {part.strip()[:40]!r}; write metres, as in 1.82, or by the number "
