@@ -37,7 +37,8 @@ def in_plain_words(message: str) -> str:
     text = " ".join(message.split())
     for pattern, words in _PLAIN:
         text = pattern.sub(words, text)
-    return text[:1].upper() + text[1:]
+    # The name of a file stays as it is.
+    return text if "." in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
 def people_table(document: ResultDocument) -> str:

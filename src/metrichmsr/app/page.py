@@ -28,6 +28,14 @@ _FOCAL = {  # kind → what its number is
 # Seen from behind the photo's camera and a little above: degrees about the upright axis and down from it.
 _VIEW = (90, 75, None)
 
+# Where the answer stands below the button (on a phone), go there when it is pressed.
+_TO_THE_ANSWER = """(...fields) => {
+  const answer = document.getElementById("mh-answer"), button = document.getElementById("mh-go");
+  if (answer && button && answer.getBoundingClientRect().left < button.getBoundingClientRect().right)
+    answer.scrollIntoView({behavior: "smooth", block: "start"});
+  return fields;
+}"""
+
 # System fonts: the page loads nothing from elsewhere.
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 _MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
@@ -142,7 +150,7 @@ def build_page(
                 )
                 focal_value = gr.Number(visible=False, value=None, elem_id="mh-focal")
                 depth = gr.Checkbox(value=True, label="Surroundings too (depth of every pixel)")
-            with gr.Column(scale=5, min_width=320):
+            with gr.Column(scale=5, min_width=300, elem_id="mh-answer"):
                 message = gr.HTML(_WELCOME, elem_id="mh-message")
                 overlay = gr.Image(
                     show_label=False,
@@ -177,7 +185,7 @@ def build_page(
             trigger_mode="once",
             show_progress="full",
             show_progress_on=[message, overlay, table, model],
-            scroll_to_output=True,
+            js=_TO_THE_ANSWER,
             api_visibility="private",
         )
     page.queue(max_size=max_waiting, default_concurrency_limit=4)
@@ -185,7 +193,7 @@ def build_page(
 
 
 _WELCOME = (
-    '<div class="mh-welcome">Drop a photo to the left and press <em>Recover people</em>. '
+    '<div class="mh-welcome">Drop a photo into the field and press <em>Recover people</em>. '
     "It takes some seconds; the picture, a table and a 3D view appear here.</div>"
 )
 
