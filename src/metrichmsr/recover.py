@@ -234,7 +234,7 @@ class Recoverer:
             _ = self.regressor
 
     def with_options(self, options: RecoverOptions) -> Recoverer:
-        """A recoverer of other options that shares what this one has loaded (see :meth:`load`) and is the same there."""
+        """A recoverer of other options that shares what this one has loaded (:meth:`load`) and is the same there."""
         other = Recoverer(options, device=self.device, find=None if self._find == self.find else self._find)
         for name, decided_by in _SHARED.items():
             if name in self.__dict__ and all(getattr(options, by) == getattr(self.options, by) for by in decided_by):

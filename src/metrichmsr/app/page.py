@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import themes
 
 from metrichmsr.app.form import Form
 from metrichmsr.app.service import Outcome, RecoveryService
@@ -62,7 +63,7 @@ def hand_on_files(field: gr.Image, workspace: Workspace) -> None:
             raise InputError("photos come as files, not as addresses")
         return await to_cache(url_or_file_path)
 
-    field.preprocess = preprocess
+    field.preprocess = preprocess  # pyright: ignore[reportAttributeAccessIssue]
     field.async_move_resource_to_block_cache = files_only
 
 
@@ -73,9 +74,9 @@ def shown_name(name: str) -> str:
     return printable[-100:] if printable.strip(".") else "photo"
 
 
-def theme() -> gr.themes.Base:
+def theme() -> themes.Base:
     """Gradio's default look with the system's fonts."""
-    return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=_SANS, font_mono=_MONO).set(
+    return themes.Default(primary_hue="blue", neutral_hue="slate", font=_SANS, font_mono=_MONO).set(
         # Gradio's own greys are hard to read.
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_400",
