@@ -53,7 +53,7 @@ def _loopback_only(monkeypatch) -> list:
     resolve = socket.getaddrinfo
 
     def resolved(host, *rest, **more):
-        if host not in (None, "127.0.0.1", "::1", "localhost", b"127.0.0.1"):
+        if host not in (None, "127.0.0.1", "::1", "localhost", "0.0.0.0", b"127.0.0.1"):
             tried.append(host)
             raise socket.gaierror(f"no names here: {host}")
         return resolve(host, *rest, **more)
