@@ -19,8 +19,8 @@ test: $(VENV)/.dev     ## fast tests (CPU, offline)
 test-slow: $(VENV)/.parity   ## parity with the upstream runtimes, full-size runs
 	$(BIN)/python -m pytest -m slow
 
-test-browser: $(VENV)/.browser   ## the viewer in headless Chromium; skipped where there is none
-	$(BIN)/python -m pytest tests/viewer -m browser
+test-browser: $(VENV)/.browser   ## viewer and app in headless Chromium; skipped where there is none
+	$(BIN)/python -m pytest tests/viewer tests/app -m browser
 
 lint: $(VENV)/.dev     ## ruff and pyright
 	$(BIN)/ruff check .
@@ -56,7 +56,7 @@ $(VENV)/.dev: $(VENV)/.base
 	@touch $@
 
 $(VENV)/.browser: $(VENV)/.dev
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,browser]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,app,browser]'
 	@touch $@
 
 $(VENV)/.parity: $(VENV)/.dev

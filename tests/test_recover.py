@@ -196,3 +196,16 @@ def test_a_picture_that_stands_on_its_head(recoverer):
         assert 1.2 < person.height_m < 2.1
         head, feet = person.keypoints_3d_m[0, 1], person.keypoints_3d_m[15:, 1].mean()
         assert head > feet, "y runs down: the head is the lower end"
+
+
+def test_other_options_share_the_models_that_are_the_same():
+    base = Recoverer(RecoverOptions(depth="none"))
+    base.load()
+    same = base.with_options(RecoverOptions(depth="none", people="adults", height="1.8"))
+    assert same.options.people == "adults"
+    for name in ("regressor", "fitter", "_detector", "_landmarker", "_scene", "_measurer"):
+        assert same.__dict__[name] is base.__dict__[name], name
+    other = base.with_options(RecoverOptions(depth="embedded", checkpoint=Path("other.safetensors")))
+    assert "_scene" not in other.__dict__
+    assert "regressor" not in other.__dict__
+    assert other.__dict__["fitter"] is base.__dict__["fitter"]

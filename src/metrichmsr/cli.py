@@ -183,6 +183,12 @@ def _measure(argv: list[str]) -> int:
     return measure_inputs(parse(MeasureArgs, argv, "measure"))
 
 
+def _app(argv: list[str]) -> int:
+    from metrichmsr.cli_app import AppArgs, run_app
+
+    return run_app(parse(AppArgs, argv, "app"))
+
+
 def _explain(argv: list[str]) -> int:
     from metrichmsr.cli_explain import ExplainArgs, explain_photo
 
@@ -255,6 +261,7 @@ _VERBS = {
     "view": _Verb(_view, "results in the browser, in metres, with a tape measure"),
     "report": _Verb(_report, "results on one page to read and to print"),
     "convert": _Verb(_convert, "other formats (obj, usd, bvh…) or another body model of a finished result"),
+    "app": _Verb(_app, "a web page on this machine: drop a photo, see its people"),
     "explain": _Verb(_explain, "what the network saw in a photo, and which of its experts worked on what"),
     "export": _Verb(_export, "the network as an ONNX file for other runtimes"),
     "train": _Verb(_train, "the network: training samples from synthetic people, and training on them"),
@@ -282,5 +289,6 @@ examples:
   metrichmsr recover photo.jpg --height 1.82   with the person's known height in metres
   metrichmsr recover --help                    all options
   metrichmsr view out/photo                    the result in the browser
+  metrichmsr app                               the same in a web page on this machine
   metrichmsr explain photo.jpg                 what each expert of the network worked on
   metrichmsr synth --preview people.png        a look at synthetic people"""

@@ -39,6 +39,7 @@ _OPTIONAL = {  # module → what it adds, and how to get it
     "av": ("videos as input", "pip install 'metrichmsr[video]'"),
     "transformers": ("other detectors, ViTPose, depth models", "pip install 'metrichmsr[transformers]'"),
     "onnxscript": ("export onnx", "pip install 'metrichmsr[onnx]'"),
+    "gradio": ("app", "pip install 'metrichmsr[app]'"),
     "pxr": ("--save usd", "pip install 'metrichmsr[usd]'"),
     "viser": ("view", "pip install 'metrichmsr[viewer]'"),
     "pyarrow": ("--table parquet", "pip install pyarrow"),

@@ -135,6 +135,19 @@ class Sight:
     """Which way is up, where the method asks."""
 
 
+# Models of a recoverer, and the options that decide which they are.
+_SHARED = {
+    "_anny": (),
+    "_detector": (),
+    "_landmarker": (),
+    "fitter": (),
+    "regressor": ("method", "checkpoint"),
+    "_other_body": ("body_model", "body_model_dir"),
+    "_measurer": ("body_model", "body_model_dir"),
+    "_scene": ("depth", "depth_unit", "refine_depth", "download"),
+}
+
+
 class Recoverer:
     """Recovers people from photos; loads its models once, at first use.
 
@@ -209,6 +222,24 @@ class Recoverer:
             versions=self._versions,
             settings=self.options.changed(),
         )
+
+    def load(self) -> None:
+        """Load all models that the options need now, rather than at the first picture.
+
+        Raises:
+            MetricHMSRError: one is missing or damaged.
+        """
+        _ = self._scene, self._measurer, self._detector, self._landmarker, self.fitter
+        if self.options.method == "network":
+            _ = self.regressor
+
+    def with_options(self, options: RecoverOptions) -> Recoverer:
+        """A recoverer of other options that shares what this one has loaded (:meth:`load`) and is the same there."""
+        other = Recoverer(options, device=self.device, find=None if self._find == self.find else self._find)
+        for name, decided_by in _SHARED.items():
+            if name in self.__dict__ and all(getattr(options, by) == getattr(self.options, by) for by in decided_by):
+                other.__dict__[name] = self.__dict__[name]
+        return other
 
     @cached_property
     def fitter(self) -> Any:

@@ -100,7 +100,10 @@ def test_bones_are_named_placed_and_in_order(anny, make_recovery, two_people):
     for person, skin in zip(two_people, gltf.file.skins, strict=True):
         assert tuple(gltf.nodes[j].name for j in skin.joints) == anny.bone_names
         parents = [gltf.parent[j] for j in skin.joints]
-        assert parents[0] == gltf.index(f"person_{person.id}") == gltf.parent[skin.skeleton]
+        rig = gltf.parent[skin.skeleton]
+        assert parents[0] == rig == gltf.parent[gltf.index(f"person_{person.id}")]
+        # Babylon.js would forget where a mesh stands that is itself the parent of its bones.
+        assert (gltf.nodes[rig].name, gltf.nodes[rig].mesh) == (f"person_{person.id}_rig", None)
         assert [skin.joints.index(p) for p in parents[1:]] == list(anny.parents[1:])
         heads = np.stack([gltf.world(j)[:3, 3] for j in skin.joints])
         np.testing.assert_allclose(heads, person.joints_m @ GLTF_FROM_CAMERA.T, rtol=0, atol=1e-6)

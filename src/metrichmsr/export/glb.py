@@ -36,11 +36,12 @@ def write_glb(recovery: Recovery, path: Path, surroundings: Surroundings | None 
 def scene_glb(recovery: Recovery, surroundings: Surroundings | None = None) -> bytes:
     """The people of a picture, its surroundings and its camera as binary glTF.
 
-    The scene has one node ``person_<id>`` each, standing at the pelvis and skinned to the bones below it where the
-    person has a rig (the bind pose is the recovered pose, see :mod:`metrichmsr.export.gltf_skin`), a node
-    ``surroundings`` with the photo as its texture where there is depth, and a node ``camera``. Height, distance
-    (metres) and score of each person travel in its node's ``extras``, K in the camera's. ``surroundings`` of the
-    recovery are found where they are not given.
+    The scene has one node ``person_<id>`` each, standing at the pelvis, a node ``surroundings`` with the photo as its
+    texture where there is depth, and a node ``camera``. Height, distance (metres) and score of each person travel in
+    its node's ``extras``, K in the camera's. ``surroundings`` of the recovery are found where they are not given.
+
+    A person with a rig is skinned: node and bones hang from a node ``person_<id>_rig`` then, and the bind pose is the
+    recovered pose (:mod:`metrichmsr.export.gltf_skin`).
     """
     from metrichmsr import __version__
 
@@ -83,12 +84,11 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
         "POSITION": relative.astype(np.float32),
         "NORMAL": vertex_normals(relative, person.faces).astype(np.float32),
     }
-    skinned = {}
+    skin = root = None
     skeleton = Skeleton.of(person)
     if skeleton is not None and person.rig is not None:
         attributes.update(skin_attributes(person.rig))
         skin, root = add_skin(builder, name, skeleton, GLTF_FROM_CAMERA)
-        skinned = {"skin": skin, "children": [root]}
     mesh = builder.mesh(name, attributes, person.faces, material=material)
     extras = {
         "height_m": person.height_m,
@@ -97,16 +97,17 @@ def _add_person(builder: GltfBuilder, person: Person) -> int:
         "distance_std_m": person.distance_std_m,
         "score": person.score,
     }
-    return builder.add(
-        "nodes",
-        {
-            "name": name,
-            "mesh": mesh,
-            **skinned,
-            "translation": (GLTF_FROM_CAMERA @ np.asarray(person.translation_m, dtype=np.float64)).tolist(),
-            "extras": {key: round(float(value), 6) for key, value in extras.items() if math.isfinite(value)},
-        },
-    )
+    place = {"translation": (GLTF_FROM_CAMERA @ np.asarray(person.translation_m, dtype=np.float64)).tolist()}
+    body = {
+        "name": name,
+        "mesh": mesh,
+        "extras": {key: round(float(value), 6) for key, value in extras.items() if math.isfinite(value)},
+    }
+    if skin is None:
+        return builder.add("nodes", {**body, **place})
+    # Beside its bones, not above them: Babylon.js forgets where a skinned mesh stands that is the parent of its bones.
+    node = builder.add("nodes", {**body, "skin": skin})
+    return builder.add("nodes", {"name": f"{name}_rig", **place, "children": [node, root]})
 
 
 def _add_surroundings(builder: GltfBuilder, surroundings: Surroundings) -> list[int]:
