@@ -52,8 +52,9 @@ def run_app(args: AppArgs) -> int:
     Raises:
         MetricHMSRError: a model is missing, Gradio is not installed, or nobody can listen there.
     """
-    from metrichmsr.app.serve import Limits, is_local, require_gradio, start_app
+    from metrichmsr.app.serve import Limits, require_gradio, start_app
     from metrichmsr.app.service import shared_models
+    from metrichmsr.listening import is_local
 
     require_gradio()  # before the long work, mistakes
     with _ended_by_signals():

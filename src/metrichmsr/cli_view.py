@@ -68,7 +68,7 @@ def view_results(args: ViewArgs) -> int:
         MetricHMSRError: an input cannot be shown, or viser is missing.
     """
     with _running(args) as running, contextlib.suppress(KeyboardInterrupt):
-        from metrichmsr.viewer.serve import is_local
+        from metrichmsr.listening import is_local
 
         if not is_local(args.host):
             sys.stderr.write(

@@ -17,3 +17,7 @@ class ModelFileError(MetricHMSRError):
 
 class UsageError(MetricHMSRError):
     """Options that contradict each other or make no sense (exit status 2)."""
+
+
+class MissingPackageError(MetricHMSRError):
+    """A package that an extra brings is not installed; the message says how to get it."""

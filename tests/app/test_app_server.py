@@ -14,7 +14,8 @@ import pytest
 from app_photos import STATURES, save_photo
 
 from metrichmsr import cli, cli_app
-from metrichmsr.app.serve import Limits, is_local, start_app
+from metrichmsr.app.serve import Limits, start_app
+from metrichmsr.listening import is_local
 
 gradio = pytest.importorskip("gradio")
 

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from metrichmsr.app.service import RecoverWith, RecoveryService
 from metrichmsr.app.workspace import Workspace
-from metrichmsr.errors import MetricHMSRError, UsageError
-
-_TRIED_PORTS = 100
+from metrichmsr.errors import MissingPackageError
+from metrichmsr.listening import for_url, free_port, is_local
 
 # So many uploads of the greatest size may lie about, with their results.
 _ROOM = 20
-
-
-class MissingPackageError(MetricHMSRError):
-    """A package that an extra brings is not installed."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +85,7 @@ def start_app(
     """
     limits = limits or Limits()
     max_bytes = round(1e6 * limits.max_megabytes)
-    port = _free_port(host, port)
+    port = free_port(host, port)
     require_gradio()
     with ExitStack() as stack:
         workspace = Workspace()
@@ -138,7 +130,7 @@ def start_app(
             css=CSS,
             app_kwargs={"middleware": [guard], "docs_url": None, "redoc_url": None, "openapi_url": None},
         )
-        return RunningApp(f"http://{_for_url(host)}:{port}", workspace, stack.pop_all())
+        return RunningApp(f"http://{for_url(host)}:{port}", workspace, stack.pop_all())
     raise AssertionError  # no context manager here swallows errors
 
 
@@ -146,16 +138,6 @@ def example_photos() -> tuple[Path, ...]:
     """The photo to try the app with, where the package runs from its repository."""
     photo = Path(__file__).resolve().parents[3] / "examples" / "photos" / "street.jpg"
     return (photo,) if photo.is_file() else ()
-
-
-def is_local(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @contextlib.contextmanager
@@ -183,30 +165,3 @@ def _set(variables: dict[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-def _free_port(host: str, port: int) -> int:
-    if not 0 <= port <= 65535:
-        raise UsageError(f"--port must be from 0 to 65535, not {port}")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"--host {host}: cannot listen there: {getattr(error, 'strerror', None) or error}") from error
-    last: OSError | None = None
-    for tried in range(port, min(port + _TRIED_PORTS, 65536)):
-        with socket.socket(family, kind, protocol) as probe:
-            if sys.platform != "win32":  # a port that a closed app used a moment ago is free
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address[0], tried))
-            except OSError as error:
-                last = error
-                continue
-            return probe.getsockname()[1]
-    raise UsageError(f"--host {host} --port {port}: cannot listen there: {last.strerror if last else 'no free port'}")
-
-
-def _for_url(host: str) -> str:
-    if host in ("0.0.0.0", "::", ""):
-        return "localhost"
-    return f"[{host}]" if ":" in host else host

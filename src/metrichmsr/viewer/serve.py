@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from metrichmsr.errors import MetricHMSRError, UsageError
+from metrichmsr.errors import MissingPackageError
+from metrichmsr.listening import for_url, free_port
 from metrichmsr.viewer.content import Detail
 from metrichmsr.viewer.layers import Shown
 from metrichmsr.viewer.sequences import Entry
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
     import viser
 
     from metrichmsr.viewer.viewer import Viewer
-
-
-class MissingPackageError(MetricHMSRError):
-    """A package that an extra brings is not installed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +72,7 @@ def start_viewer(
         MissingPackageError: viser is not installed.
         InputError: the first result cannot be shown.
     """
-    if not 0 <= port <= 65535:
-        raise UsageError(f"--port must be from 0 to 65535, not {port}")
-    _check_host(host)
+    port = free_port(host, port)
     viser = require_viser()
     from metrichmsr.viewer.viewer import Viewer
 
@@ -96,33 +89,7 @@ def start_viewer(
         with _no_chatter():
             server.stop()
         raise
-    return RunningViewer(f"http://{_for_url(host)}:{server.get_port()}", viewer, server)
-
-
-def is_local(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _check_host(host: str) -> None:
-    # viser would try a thousand ports of an address that is not ours.
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.bind(address)
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"--host {host}: cannot listen there: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _for_url(host: str) -> str:
-    if host in ("0.0.0.0", "::", ""):
-        return "localhost"
-    return f"[{host}]" if ":" in host else host
+    return RunningViewer(f"http://{for_url(host)}:{server.get_port()}", viewer, server)
 
 
 @contextlib.contextmanager
