@@ -248,10 +248,19 @@ def test_a_photo_is_recovered_first(box_result, make_box_recovery, tmp_path, mon
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_ctrl_c_ends_it_cleanly(box_result):
     command = [sys.executable, "-m", "metrichmsr", "view", str(box_result()), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        line = process.stdout.readline()
-        assert line.startswith("viewer: http://127.0.0.1:")
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+
+    def as_in_a_terminal() -> None:
+        # A shell that runs the tests in the background has its children ignore Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, preexec_fn=as_in_a_terminal) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("viewer: http://127.0.0.1:")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert (out, err) == ("", "")
