@@ -164,18 +164,20 @@ class Regressor:
         before = body.height(shape)
         names = list(body.shape_names)
         height, age = names.index("height"), names.index("age")
-        candidates = []
-        for years in torch.linspace(-1 / 3, 1, 33):
-            low, high = shape.clone(), shape.clone()
-            changed = torch.where(held, years.to(shape), shape[:, age])
-            low[:, age] = high[:, age] = changed
-            low[:, height], high[:, height] = 0.0, 1.0
-            bottom, top = body.height(low), body.height(high)
-            value = ((wanted - bottom) / (top - bottom)).clamp(0, 1)
-            low[:, height] = value
-            candidates.append(low)
-        stack = torch.stack(candidates)  # A B S
-        reached = torch.stack([body.height(c) for c in candidates])
+        # A ages for each of B people, all in one batch.
+        years = torch.linspace(-1 / 3, 1, 33).to(shape)
+        stack = shape.expand(len(years), -1, -1).clone()  # A B S
+        stack[:, :, age] = torch.where(held, years[:, None], shape[:, age])
+
+        def heights() -> Float[Tensor, "A B"]:
+            return body.height(stack.flatten(0, 1)).view(stack.shape[:2])
+
+        stack[:, :, height] = 0.0
+        bottom = heights()
+        stack[:, :, height] = 1.0
+        top = heights()
+        stack[:, :, height] = ((wanted - bottom) / (top - bottom)).clamp(0, 1)
+        reached = heights()
         miss = (reached - wanted).abs() * 20 + (stack[:, :, age] - shape[:, age]).abs()
         best = miss.argmin(0)
         chosen = stack[best, torch.arange(len(shape))]
