@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import io
 import json
-import shutil
 import time
 import zipfile
 
@@ -14,15 +13,12 @@ import pytest
 from app_photos import STATURES, save_photo
 from PIL import Image
 
+from headless import CHROMIUM, PATIENCE_MS, headless_chromium
 from metrichmsr.app.serve import Limits, start_app
 from metrichmsr.export.palette import person_color
 
 pytest.importorskip("gradio")
-sync_api = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
+pytest.importorskip("playwright.sync_api")
 
 pytestmark = [
     pytest.mark.browser,
@@ -32,19 +28,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-# Software drawing on a busy machine takes seconds a frame.
-PATIENCE_MS = 240_000
-
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"],
-        )
+    with headless_chromium() as browser:
         yield browser
-        browser.close()
     gc.collect()
 
 

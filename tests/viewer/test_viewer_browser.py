@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from PIL import Image
 from viewer_boxes import BOX
 
+from headless import CHROMIUM, PATIENCE_MS, headless_chromium
 from metrichmsr.export.palette import clay_color
 from metrichmsr.viewer.layers import Shown
 from metrichmsr.viewer.result_folder import find_results
@@ -21,27 +21,15 @@ from metrichmsr.viewer.serve import start_viewer
 from metrichmsr.viewer.viewpoints import overview
 
 pytest.importorskip("viser")
-sync_api = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
+pytest.importorskip("playwright.sync_api")
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
-
-# Software drawing on a busy machine takes seconds a frame.
-PATIENCE_MS = 240_000
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"],
-        )
+    with headless_chromium() as browser:
         yield browser
-        browser.close()
 
 
 class Page:
