@@ -66,8 +66,11 @@ def real_inputs(config: NetworkConfig, count: int) -> Inputs:
             K[0, 0] *= factor
             K[1, 1] *= factor
             evidence, K_crop = evidence_from_landmarks(landmarks, K, ray_size=config.ray_size)
-            values = {name: getattr(evidence, name, None) for name in ("rays", "landmarks", "features", "mask")}
-            parts.append({name: value for name, value in values.items() if value is not None} | {"K_crop": K_crop})
+            # Where up is not known, zeros stand for it.
+            known = {"K_crop": K_crop, "up": torch.zeros(len(K_crop), 4)}
+            parts.append(
+                {port.name: known.get(port.name, getattr(evidence, port.name, None)) for port in inputs(config)}
+            )
         factor *= 1.3
     names = [port.name for port in inputs(config)]
     return {name: torch.cat([part[name] for part in parts])[:count].contiguous() for name in names}

@@ -220,12 +220,12 @@ def deadline(minutes: float) -> float | None:
 
 
 def _initial(path: Path, config: NetworkConfig) -> dict[str, Tensor]:
-    """Weights to start from; a network without the feature map, up or the stature's bins may lend the others."""
+    """Weights to start from; a network without the feature map, up, bins of stature or tuned stages lends the others."""
     from metrichmsr.hmr.checkpoint import load_network
     from metrichmsr.hmr.network import build
 
     network, there, _ = load_network(path)
-    lent = {name: getattr(config, name) for name in ("features", "feature_dropout", "gravity", "stature_bins")}
+    lent = {name: getattr(config, name) for name in ("features", "feature_dropout", "gravity", "stature_bins", "tuned")}
     if dataclasses.replace(there, **lent) != config:
         raise InputError(f"{path}: its network is not the one to be trained; give the same --config.network")
     weights = dict(build(config).state_dict())

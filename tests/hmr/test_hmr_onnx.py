@@ -49,17 +49,19 @@ def test_portable_network_is_the_network_without_the_body() -> None:
     assert torch.equal(named["joint_sigma_m"], bodies.joint_sigma_m)
 
 
-@pytest.mark.parametrize("features", [True, False])
-def test_onnx_answers_as_torch_does(tmp_path: Path, features: bool) -> None:
+@pytest.mark.parametrize(("features", "tuned"), [(True, False), (True, True), (False, True)])
+def test_onnx_answers_as_torch_does(tmp_path: Path, features: bool, tuned: bool) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    config = replace(TINY, features=features)
+    config = replace(TINY, features=features, tuned=tuned)
     network = lively(config)
     path = tmp_path / "network.onnx"
     document = export_onnx(network, config, path)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [port.name for port in session.get_inputs()] == [port["name"] for port in document["inputs"]]
-    assert ("features" in {port["name"] for port in document["inputs"]}) == features
+    asked = {port["name"] for port in document["inputs"]}
+    assert ("features" in asked) == features
+    assert ("grid32" in asked) == (features and tuned)
     portable = PortableNetwork(network, config)
     for batch in (1, 3):
         given = random_inputs(config, batch, seed=batch)

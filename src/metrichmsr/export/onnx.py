@@ -32,7 +32,7 @@ FORMAT = "metrichmsr-onnx/1"
 OPSET = 20
 """The first with GELU as one operation."""
 
-_OPTIONAL = ("features", "mask", "up")
+_OPTIONAL = ("features", "mask", "up", "grid32")
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,10 @@ class PortableNetwork(nn.Module):
         features: Float[Tensor, "B 192 16 16"] | None = None,
         mask: Float[Tensor, "B 1 16 16"] | None = None,
         up: Float[Tensor, "B 4"] | None = None,
+        grid32: Float[Tensor, "B 56 32 32"] | None = None,
     ) -> tuple[Tensor, ...]:
         """In the order of :func:`outputs`; the same as :meth:`MetricHMR.place` without the body."""
-        crops = CropEvidence(rays=rays, landmarks=landmarks, features=features, mask=mask, up=up)
+        crops = CropEvidence(rays=rays, landmarks=landmarks, features=features, mask=mask, up=up, grid32=grid32)
         answers = self.network(crops).heads
         view = camera_from_crop(K_crop.float(), self.crop_size)
         root = view @ answers.rotations[:, 0]
@@ -120,8 +121,13 @@ def inputs(config: NetworkConfig) -> tuple[Port, ...]:
             "crop (hmr/gravity.py: gravity_inputs)",
             "unit vector against gravity, and minus the log of its sigma in radians; zeros where it is not known",
         ),
+        Port("grid32", (56, 32, 32), "1", "crop", "BlazePose heavy's grid32 features"),
     )
-    absent = {*(() if config.features else ("features", "mask")), *(() if config.gravity else ("up",))}
+    absent = {
+        *(() if config.features else ("features", "mask")),
+        *(() if config.gravity else ("up",)),
+        *(() if config.features and config.tuned else ("grid32",)),
+    }
     return tuple(port for port in ports if port.name not in absent)
 
 

@@ -19,7 +19,7 @@ from metrichmsr.hmr.network import MetricHMR, build
 
 FORMAT = "metrichmsr-hmr/1"
 """Changes whenever older files could no longer be read."""
-_BEFORE: dict[str, bool] = {"gravity": False, "stature_bins": False}
+_BEFORE: dict[str, bool] = {"gravity": False, "stature_bins": False, "tuned": False}
 """What networks were that say nothing of these parts: older than they."""
 
 

@@ -48,6 +48,8 @@ class NetworkConfig:
     """Stature is told as a distribution over :data:`~metrichmsr.hmr.stature_grid.STATURES_M` as well."""
     features: bool = True
     """BlazePose's feature map and mask beside its landmarks."""
+    tuned: bool = False
+    """Later stages of the image encoder are the network's own and learn with it."""
     feature_dropout: float = 0.1
     """Share of crops whose feature map is withheld in training."""
     vitpose: str = ""

@@ -64,6 +64,7 @@ def evidence_from_landmarks(
     evidence = CropEvidence(
         rays=ray_map(coarse @ K_crop, height=ray_size, width=ray_size).float(),
         features=torch.from_numpy(landmarks.features).float(),
+        grid32=torch.from_numpy(landmarks.grid32).float(),
         landmarks=landmark_inputs(
             torch.from_numpy(landmarks.xy).float(),
             torch.from_numpy(landmarks.confidence).float(),

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from metrichmsr.hmr.tuned_stages import TunedStages
+
 
 @dataclass(frozen=True)
 class CropEvidence:
@@ -21,6 +23,8 @@ class CropEvidence:
     """The crop, RGB in [0, 1]."""
     features: Float[Tensor, "B 192 16 16"] | None = None
     """BlazePose heavy's ``r16`` features of the crop; None where they are withheld."""
+    grid32: Float[Tensor, "B 56 32 32"] | None = None
+    """BlazePose heavy's ``grid32`` features, from which a tuned encoder goes on; None where they are withheld."""
     landmarks: Float[Tensor, "B 33 9"] | None = None
     """Per landmark: x, y in the crop from −1 to 1; confidence; log sigma (of half crops); visibility; presence; the
     network's own 3D place (metres, see ``Landmarks.world``, turned with the crop)."""
@@ -53,15 +57,20 @@ class BlazePoseTokens(ImageEncoder):
         features: whether the feature map is used; landmarks alone otherwise.
         merge: features of merge × merge cells become one token.
         feature_dropout: share of crops whose features are withheld in training: landmarks must do without.
+        tuned: whether later stages of the encoder are the network's own and join in
+            (:class:`~metrichmsr.hmr.tuned_stages.TunedStages`).
     """
 
     CELLS = 16
 
-    def __init__(self, *, width: int, features: bool = True, merge: int = 2, feature_dropout: float = 0.0) -> None:
+    def __init__(
+        self, *, width: int, features: bool = True, merge: int = 2, feature_dropout: float = 0.0, tuned: bool = False
+    ) -> None:
         super().__init__()
         self.feature_dropout = feature_dropout
         self.embed = nn.Conv2d(193, width, merge, stride=merge) if features else None
         self.place = nn.Parameter(torch.randn((self.CELLS // merge) ** 2, width) * 0.02) if features else None
+        self.tuned = TunedStages(width=width, merge=merge) if features and tuned else None
         self.landmark = nn.Sequential(nn.Linear(9, width), nn.GELU(), nn.Linear(width, width))
         self.name = nn.Parameter(torch.randn(33, width) * 0.02)
 
@@ -76,7 +85,10 @@ class BlazePoseTokens(ImageEncoder):
             return tokens
         # r16 has a standard deviation of about 3.
         maps = torch.cat([crops.features / 3, crops.mask], dim=1)
-        patches = self.embed(maps).flatten(2).transpose(1, 2)
+        patches = self.embed(maps)
+        if self.tuned is not None and crops.grid32 is not None:
+            patches = patches + self.tuned(crops.grid32)
+        patches = patches.flatten(2).transpose(1, 2)
         if self.training and self.feature_dropout:
             patches = patches * (torch.rand(len(patches), 1, 1, device=patches.device) >= self.feature_dropout)
         return torch.cat([tokens, patches + self.place], dim=1)

@@ -24,6 +24,7 @@ from metrichmsr.hmr.image_encoders import BlazePoseTokens, CropEvidence, ImageEn
 from metrichmsr.hmr.moe import Dense, HumanMoE, Routing
 from metrichmsr.hmr.ray_encoder import RayEncoder
 from metrichmsr.hmr.transformer import HumanLayer, ReadOut
+from metrichmsr.hmr.tuned_stages import TunedStages
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ class MetricHMR(nn.Module):
         self.global_layers = nn.ModuleList(global_layers)
         self.heads = heads
         self.crop_size = crop_size
+
+    @property
+    def tuned_stages(self) -> TunedStages | None:
+        """The part of the image encoder that is the network's own; None where it is all frozen."""
+        return self.image_encoder.tuned if isinstance(self.image_encoder, BlazePoseTokens) else None
 
     def forward(self, crops: CropEvidence) -> NetworkOutput:
         """Parameters of the bodies, and who of the experts worked on what."""
@@ -220,7 +226,12 @@ def _middle(sizes: BodySizes) -> Float[Tensor, "S"]:
 
 def _image_encoder(config: NetworkConfig) -> ImageEncoder:
     if config.image_encoder == "blazepose":
-        return BlazePoseTokens(width=config.width, features=config.features, feature_dropout=config.feature_dropout)
+        return BlazePoseTokens(
+            width=config.width,
+            features=config.features,
+            feature_dropout=config.feature_dropout,
+            tuned=config.tuned,
+        )
     from metrichmsr.hmr.vitpose import load_vitpose, random_vitpose
 
     if config.vitpose:

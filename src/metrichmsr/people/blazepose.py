@@ -109,6 +109,17 @@ class Stem(nn.Module):
         return self.project(self.depthwise(self.conv(image)))
 
 
+def stage(shape: Stage, width: int) -> nn.Sequential:
+    """The blocks of one stage of the backbone; ``width``: channels that come in."""
+    blocks: list[nn.Module] = []
+    for i in range(shape.blocks):
+        hidden = width * (shape.expansions[i] if i < len(shape.expansions) else 6)
+        stride = shape.stride if i == 0 else 1
+        blocks.append(InvertedResidual(width, hidden, shape.channels, kernel=shape.kernel, stride=stride))
+        width = shape.channels
+    return nn.Sequential(*blocks)
+
+
 class Backbone(nn.Module):
     """Stem and five stages of inverted residuals."""
 
@@ -116,14 +127,9 @@ class Backbone(nn.Module):
         super().__init__()
         self.stem = Stem()
         width = STEM_CHANNELS
-        for name, stage in STAGES.items():
-            blocks: list[nn.Module] = []
-            for i in range(stage.blocks):
-                hidden = width * (stage.expansions[i] if i < len(stage.expansions) else 6)
-                stride = stage.stride if i == 0 else 1
-                blocks.append(InvertedResidual(width, hidden, stage.channels, kernel=stage.kernel, stride=stride))
-                width = stage.channels
-            self.add_module(name, nn.Sequential(*blocks))
+        for name, shape in STAGES.items():
+            self.add_module(name, stage(shape, width))
+            width = shape.channels
         self.top = nn.Sequential(
             ConvAct(width, TOP_CHANNELS), ConvAct(TOP_CHANNELS, TOP_CHANNELS, 3, groups=TOP_CHANNELS)
         )

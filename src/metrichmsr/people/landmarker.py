@@ -57,6 +57,7 @@ class Looks:
     world: Float[np.ndarray, "L 33 3"]
     mask_logits: Float[np.ndarray, "L 256 256"]
     features: Float[np.ndarray, "L 192 16 16"]
+    grid32: Float[np.ndarray, "L 56 32 32"]
 
     def __getitem__(self, index: Int[np.ndarray, "M"] | list[int]) -> Looks:
         return Looks(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
@@ -200,7 +201,9 @@ class Landmarker:
         with torch.inference_mode():
             for batch in crops.split(self.batch_size) if len(crops) else [crops]:
                 batch = batch.to(device).permute(0, 3, 1, 2).float().div(255)
-                outputs.append(self.network(batch.contiguous(memory_format=torch.channels_last), features=("r16",)))
+                outputs.append(
+                    self.network(batch.contiguous(memory_format=torch.channels_last), features=("r16", "grid32"))
+                )
         parts = [slice(i * self.batch_size, (i + 1) * self.batch_size) for i in range(len(outputs))]
         return Looks.concatenate(
             [_in_image(output, regions[part], sizes[part]) for output, part in zip(outputs, parts, strict=True)]
@@ -229,6 +232,7 @@ def _in_image(output: BlazePoseOutput, regions: Float[np.ndarray, "L 4"], sizes:
         world=np.einsum("nij,npj->npi", turn, _numpy(output.world[:, BODY])),
         mask_logits=output.mask_logits.float().cpu().numpy(),
         features=output.features["r16"].float().cpu().numpy(),
+        grid32=output.features["grid32"].float().cpu().numpy(),
     )
 
 
@@ -256,6 +260,7 @@ def to_landmarks(seen: Looks, keypoints: Float[np.ndarray, "N 17 3"] | None) -> 
         mask_logits=seen.mask_logits,
         crop_from_image=crop_from_image_matrices(seen.region, crop_size=CROP_SIZE),
         features=seen.features,
+        grid32=seen.grid32,
     )
 
 

@@ -42,6 +42,8 @@ class Landmarks:
     """From image pixels to crop pixels (both continuous; the crop is 256×256)."""
     features: Float[np.ndarray, "N 192 16 16"] = field(repr=False)
     """``r16``: 16×16 image tokens of the crop."""
+    grid32: Float[np.ndarray, "N 56 32 32"] = field(repr=False)
+    """``grid32``: the backbone's early features of the crop, from which a tuned encoder goes on."""
 
     def __len__(self) -> int:
         return len(self.xy)

@@ -114,8 +114,8 @@ def misproportion(
 
 
 def other_gains(
-    features: Float[Tensor, "B 192 16 16"], sigma: float, generator: torch.Generator
-) -> Float[Tensor, "B 192 16 16"]:
+    features: Float[Tensor, "B C h w"], sigma: float, generator: torch.Generator
+) -> Float[Tensor, "B C h w"]:
     """Feature maps whose channels are stronger or weaker, each by a factor of its own."""
     gains = (sigma * torch.randn(*features.shape[:2], 1, 1, generator=generator)).exp()
     return features * gains.to(features)
@@ -143,6 +143,11 @@ def spoil(samples: Samples, config: TrainConfig, generator: torch.Generator) -> 
     turn = turn * torch.tensor([1.0, 0.5, 0.0])
     landmarks[..., _WORLD] = landmarks[..., _WORLD] @ roma.rotvec_to_rotmat(turn).mT.to(landmarks)
     features = samples.features
+    grid32 = samples.grid32
     if features is not None and config.feature_gain:
         features = other_gains(features, config.feature_gain, generator)
-    return replace(samples, landmarks=landmarks, features=features)
+    if grid32 is not None and config.feature_gain:
+        # Its channels lie far from zero; only what differs within a picture may be weaker or stronger.
+        middle = grid32.float().mean((2, 3), keepdim=True)
+        grid32 = middle + other_gains(grid32.float() - middle, config.feature_gain, generator)
+    return replace(samples, landmarks=landmarks, features=features, grid32=grid32)

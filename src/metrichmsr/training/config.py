@@ -25,6 +25,8 @@ class TrainConfig:
     """Crops a step, on each process."""
     learning_rate: float = 4e-4
     """Peak, reached after the warm-up; falls along a cosine to a hundredth."""
+    encoder_rate: float = 0.25
+    """Learning rate of the image encoder's tuned stages, as a share of that of all else."""
     warmup: int = 500
     weight_decay: float = 0.02
     clip: float = 1.0

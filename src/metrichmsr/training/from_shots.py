@@ -60,6 +60,7 @@ def samples_from_shots(
     for shot, landmarks in zip(shots, landmarks_of_shots(shots, landmarker, generator), strict=True):
         evidence, K_crop = evidence_from_landmarks(landmarks, shot.K, ray_size=16)
         assert evidence.features is not None
+        assert evidence.grid32 is not None
         assert evidence.mask is not None
         assert evidence.landmarks is not None
         parts.append(
@@ -72,6 +73,7 @@ def samples_from_shots(
                 shape=torch.from_numpy(shot.people.shape[:1]),
                 translation_m=torch.from_numpy(shot.people.translation_m[:1]),
                 up=torch.from_numpy(-shot.gravity[None]),
+                grid32=evidence.grid32.half(),
             )
         )
     samples = Samples.concatenate(parts)

@@ -55,6 +55,7 @@ def samples_from_photo(
     landmarks = _look(image, people, landmarker, generator)
     evidence, K_crop = evidence_from_landmarks(landmarks, camera.K, ray_size=16)
     assert evidence.features is not None
+    assert evidence.grid32 is not None
     assert evidence.mask is not None
     assert evidence.landmarks is not None
     labels = torch.from_numpy(np.stack([person.keypoints_px for person in people])).float()
@@ -72,6 +73,7 @@ def samples_from_photo(
         shape=unknown.new_full((len(people), len(body.shape_names)), torch.nan),
         translation_m=unknown.new_full((len(people), 3), torch.nan),
         keypoints=torch.cat([place, labelled.float()], dim=-1),
+        grid32=evidence.grid32.half(),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ from metrichmsr.hmr.image_encoders import CropEvidence
 from metrichmsr.hmr.stature_grid import GROWN_UP_M
 from metrichmsr.training.losses import Truth
 
-_PICTURES = {"features", "mask"}
+_PICTURES = {"features", "mask", "grid32"}
 _OPTIONAL = {*_PICTURES, "keypoints", "up"}
 
 Kind = Literal["rendered", "simulated", "photos"]
@@ -57,6 +57,8 @@ class Samples:
     1 where labelled, 0 where not. Pose, shape and translation are not known then, and NaN."""
     up: Float[Tensor, "N 3"] | None = None
     """Unit vector against gravity, camera frame; None where it is not known."""
+    grid32: Float16[Tensor, "N 56 32 32"] | None = None
+    """BlazePose's early features, from which a tuned encoder goes on; None where there was no picture."""
 
     def __len__(self) -> int:
         return len(self.shape)
@@ -101,6 +103,7 @@ class Samples:
         return CropEvidence(
             rays=ray_map(coarse @ K, height=ray_size, width=ray_size).float(),
             features=None if self.features is None else self.features.float(),
+            grid32=None if self.grid32 is None else self.grid32.float(),
             landmarks=self.landmarks.float(),
             mask=None if self.mask is None else self.mask.float(),
             up=None if up_seen is None else gravity_inputs(*up_seen, self.K_crop, crop_size=CROP_SIZE),
@@ -165,6 +168,9 @@ def read_samples(paths: Iterable[Path], *, pictures: bool = True) -> Samples:
         parts.append(Samples(**{"features": None, "mask": None, **tensors}))
     if not parts:
         raise InputError("no shards of training samples")
+    if len({part.grid32 is None for part in parts}) > 1:
+        # Shards of an earlier version among newer ones.
+        parts = [replace(part, grid32=None) for part in parts]
     return Samples.concatenate(parts)
 
 

@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,6 +27,7 @@ from metrichmsr.export.atomic import atomic_file
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
 from metrichmsr.hmr.checkpoint import save_network
 from metrichmsr.hmr.network import MetricHMR, build
+from metrichmsr.people.landmarker import Landmarker
 from metrichmsr.training.augment import doubtful_up, spoil, wrong_intrinsics
 from metrichmsr.training.config import TrainConfig
 from metrichmsr.training.losses import LossTerms, all_terms
@@ -35,6 +38,8 @@ from metrichmsr.training.validation import Validation, validate
 BatchesFrom = Callable[[int], Iterator[Samples]]
 """Batches from a given step on: the same ones however often it is asked."""
 
+_LOOK_FOR_PICTURES = 100
+"""Batches, at the beginning, of which one must hold pictures where the image encoder is tuned."""
 STATE, BEST, LAST, LOG = "state.safetensors", "best.safetensors", "last.safetensors", "log.jsonl"
 
 
@@ -90,14 +95,10 @@ class Trainer:
         )
         if initial is not None:
             network.load_state_dict(initial)
+        if not (folder / STATE).is_file():
+            _start_tuned_stages(network, batches)
         self.parameters = training_body(config).to(self.accelerator.device)
-        decayed = [p for p in network.parameters() if p.ndim >= 2]
-        others = [p for p in network.parameters() if p.ndim < 2]
-        optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=config.learning_rate,
-            betas=(0.9, 0.98),
-        )
+        optimizer = torch.optim.AdamW(_groups(network, config), lr=config.learning_rate, betas=(0.9, 0.98))
         self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
         self.ema = {name: tensor.detach().clone().float() for name, tensor in self._bare().state_dict().items()}
         self._averaged = build(config.network).to(self.accelerator.device)
@@ -162,7 +163,7 @@ class Trainer:
         # Dropout draws from the global state: the step's own, so that resuming changes nothing.
         torch.manual_seed(config.seed * 1_000_003 + 2 * step)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
+            group["lr"] = group["rate"] * learning_rate(config, step)
         samples = spoil(samples, config, generator)
         K_seen = wrong_intrinsics(samples.K_crop, config.k_noise, generator)
         self.network.train()
@@ -281,6 +282,35 @@ class Trainer:
             with (self.folder / LOG).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             self._watch(record)
+
+
+def _groups(network: MetricHMR, config: TrainConfig) -> list[dict[str, Any]]:
+    """Parameters by weight decay and by learning rate (``rate``: share of the schedule's)."""
+    tuned = network.tuned_stages
+    encoder = set() if tuned is None else set(tuned.stages.parameters())
+    groups = []
+    for rate, inside in ((1.0, False), (config.encoder_rate, True)):
+        members = [p for p in network.parameters() if (p in encoder) == inside]
+        for decay, those in (
+            (config.weight_decay, [p for p in members if p.ndim >= 2]),
+            (0.0, [p for p in members if p.ndim < 2]),
+        ):
+            groups.append({"params": those, "weight_decay": decay, "rate": rate})
+    return [group for group in groups if group["params"]]
+
+
+def _start_tuned_stages(network: MetricHMR, batches: BatchesFrom) -> None:
+    """The image encoder's own stages, where they have learned nothing yet, start as BlazePose's."""
+    tuned = network.tuned_stages
+    if tuned is None or not tuned.fresh:
+        return
+    seen = next((batch.grid32 for batch in islice(batches(0), _LOOK_FOR_PICTURES) if batch.grid32 is not None), None)
+    if seen is None:
+        raise UsageError(
+            "tuned stages of the image encoder learn from pictures: --data holds no rendered samples with early "
+            "features (metrichmsr train samples --kind rendered makes them)"
+        )
+    tuned.start_from(Landmarker().network, seen.float())
 
 
 def training_body(config: TrainConfig) -> BodyParameters:
