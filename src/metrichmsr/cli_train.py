@@ -220,7 +220,7 @@ def deadline(minutes: float) -> float | None:
 
 
 def _initial(path: Path, config: NetworkConfig) -> dict[str, Tensor]:
-    """Weights to start from; a network without the feature map, up, bins of stature or tuned stages lends the others."""
+    """Weights to start from; one that lacks the feature map, up, bins of stature or tuned stages lends the rest."""
     from metrichmsr.hmr.checkpoint import load_network
     from metrichmsr.hmr.network import build
 
