@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -140,6 +140,8 @@ class Trainer:
         for samples in self._batches(self.progress.step):
             if self.progress.step >= config.steps or (until is not None and time.time() >= until):
                 break
+            if not config.network.tuned:
+                samples = replace(samples, grid32=None)  # large, and not looked at
             terms = self._step(samples.to(device))
             self.progress.step += 1
             for name, value in terms.numbers().items():
