@@ -188,8 +188,8 @@ class Recoverer:
             photo = self._read(source)
         with watch.stage("calibrate"):
             calibration = self._calibrate(photo, camera)
-        image, shown = photo.rgb, calibration.camera
-        if shown.distortion is not None and any(shown.distortion):
+        image, shown, distortion = photo.rgb, calibration.camera, calibration.camera.distortion
+        if distortion is not None:
             from metrichmsr.geometry.distortion import undistort_image
 
             with watch.stage("undistort"):
@@ -221,6 +221,7 @@ class Recoverer:
             timings_ms=watch.timings_ms,
             versions=self._versions,
             settings=self.options.changed(),
+            removed_distortion=distortion,
         )
 
     def load(self) -> None:
