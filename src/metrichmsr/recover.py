@@ -50,7 +50,7 @@ class RecoverOptions:
     focal_px: float | None = None
     """Focal length in pixels of the picture, if you know it."""
     focal_35mm: float | None = None
-    """Focal length as 35 mm equivalent, if you know it."""
+    """Focal length as 35 mm equivalent, if you know it: by the diagonal, as data sheets and EXIF state it."""
     fov: float | None = None
     """Horizontal field of view in degrees, if you know it."""
     intrinsics: Path | None = None
