@@ -13,7 +13,7 @@ from viewer_boxes import BOX, CAMERA_HEIGHT_M, WALL_M
 
 from metrichmsr.errors import InputError
 from metrichmsr.export.palette import clay_color
-from metrichmsr.viewer.content import Detail, ResultContent, with_sigma
+from metrichmsr.viewer.content import Detail, ResultContent
 from metrichmsr.viewer.depth_maps import open_depth_maps
 from metrichmsr.viewer.panel import about_html, dark_enough, warnings_html
 from metrichmsr.viewer.photo import find_photo
@@ -221,13 +221,6 @@ def test_what_is_told_is_escaped_and_names_the_camera(content):
     assert "from the photo&#x27;s EXIF" in text or "from the photo's EXIF" in text
     assert "a warning &lt;b&gt;of its own&lt;/b&gt;" in warnings_html(content)
     assert "camera 1.50 ± 0.10 m above it" in text
-
-
-def test_numbers_have_the_decimals_their_sigma_bears():
-    assert with_sigma(1.674, 0.062) == "1.67 ± 0.06 m"
-    assert with_sigma(6.204, 2.99) == "6.2 ± 3.0 m"
-    assert with_sigma(1.5, float("nan")) == "1.50 m"
-    assert with_sigma(float("nan"), 1.0) == "? m"
 
 
 def test_button_colours_carry_white_text():
