@@ -12,7 +12,7 @@ from metrichmsr.export.schema import CameraEntry, Number, PersonEntry, ResultDoc
 
 UNKNOWN = "unknown"
 
-# A keypoint is hidden where its confidence is below this: the limit by which recover.py takes one for seen.
+# A keypoint is hidden where its confidence is below this: the limit by which assemble.py takes one for seen.
 _SEEN = 0.5
 # Nearer than this share of the picture's side to its edge a box is cut off by it.
 _AT_EDGE = 0.006
