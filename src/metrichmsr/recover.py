@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -182,6 +182,8 @@ class Recoverer:
         """
         # What is missing or damaged should be told before a minute of work.
         _ = self._other_body, self._boxes, self._scene
+        if self._other_body is not None:
+            _ = self._measurer
         watch = Stopwatch()
         start = time.perf_counter()
         with watch.stage("read"):
@@ -202,9 +204,7 @@ class Recoverer:
             sight = Sight(people, image, shown, self._up(calibration, image, watch))
             estimates = self._estimate(sight, warnings, watch)
             with watch.stage("assemble"):
-                recovered = self._assemble(people, estimates, image, shown, warnings)
-            with watch.stage("measure"):
-                recovered = self._measurer.people(recovered)
+                recovered = self._measured_later(self._assemble(people, estimates, image, shown, warnings))
         else:
             warnings.append("nobody was found in this picture")
         scene = None
@@ -467,6 +467,15 @@ class Recoverer:
         known[nearest] = metres / span
         warnings.append(f"the known length fixes the distance of person {nearest}")
         return known
+
+    def _measured_later(self, people: tuple[Person, ...]) -> tuple[Person, ...]:
+        """The same people, who are measured when their measurements are read or written."""
+        from metrichmsr.bodies.measured_later import MeasuredLater
+
+        def later(person: Person) -> MeasuredLater:
+            return MeasuredLater(lambda: self._measurer.people([person])[0].measurements)
+
+        return tuple(replace(person, measurements=later(person)) for person in people)
 
     def _assemble(
         self, people: People, fit: BodyEstimates, image: np.ndarray, camera: Camera, warnings: list[str]
