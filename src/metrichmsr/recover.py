@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,8 @@ class Recoverer(RecoverModels):
         """
         # What is missing or damaged should be told before a minute of work.
         _ = self._other_body, self._boxes, self._scene
+        if self._other_body is not None:
+            _ = self._measurer
         watch = Stopwatch()
         start = time.perf_counter()
         with watch.stage("read"):
@@ -94,9 +96,9 @@ class Recoverer(RecoverModels):
             sight = Sight(people, image, shown, self._up(calibration, image, watch))
             estimates = self._estimate(sight, warnings, watch)
             with watch.stage("assemble"):
-                recovered = assemble(people, estimates, shown, self._anny, self._other_body, warnings)
-            with watch.stage("measure"):
-                recovered = self._measurer.people(recovered)
+                recovered = self._measured_later(
+                    assemble(people, estimates, shown, self._anny, self._other_body, warnings)
+                )
         else:
             warnings.append("nobody was found in this picture")
         scene = None
@@ -231,6 +233,15 @@ class Recoverer(RecoverModels):
             known_depth_m=depths,
             use_mask=self.options.mask,
         )
+
+    def _measured_later(self, people: tuple[Person, ...]) -> tuple[Person, ...]:
+        """The same people, who are measured when their measurements are read or written."""
+        from metrichmsr.bodies.measured_later import MeasuredLater
+
+        def later(person: Person) -> MeasuredLater:
+            return MeasuredLater(lambda: self._measurer.people([person])[0].measurements)
+
+        return tuple(replace(person, measurements=later(person)) for person in people)
 
 
 def recover(source: str | Path | np.ndarray, *, camera: Camera | None = None, **options: Any) -> Recovery:

@@ -195,7 +195,7 @@ class Person:
     """Median distance between detected and projected keypoints, pixels: how well body and picture agree."""
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     """Lengths and girths of the rest body by name (``docs/measurements.md``), each with one sigma; empty where nobody
-    measured."""
+    measured. Those of a fresh recovery are taken when they are first read (some 30 ms a person)."""
     rig: Rig | None = field(default=None, repr=False)
     """Hangs ``vertices_m`` on the bones of ``pose``, for formats with a skeleton; None where only the mesh is known."""
     rest_pelvis_m: Float[np.ndarray, "3"] | None = field(default=None, repr=False)
