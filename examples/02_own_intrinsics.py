@@ -3,8 +3,9 @@
     python examples/02_own_intrinsics.py
 
 The lens that took `street.jpg` is not known; 26 mm, as the main cameras of many phones have, is an example and no more.
-Stature hardly changes with the lens. Distance follows it, and its sigma shrinks as soon as the lens is known. EXIF is a
-little less sure than `--focal-35mm` here: a 16:9 picture is a part of the frame that the tag speaks of.
+Stature hardly changes with the lens. Distance follows it, and its sigma shrinks as soon as the lens is known. EXIF and
+`--focal-35mm` mean the same: the diagonal of the camera's 4:3 or 3:2 frame. A 16:9 picture like this one is a part of
+one of the two, so some doubt is left; EXIF has a little more of it, as it states whole millimetres.
 """
 
 from __future__ import annotations

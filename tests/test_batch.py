@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from metrichmsr.batch import run_batch
-from metrichmsr.errors import InputError, ModelFileError, UsageError
+from metrichmsr.errors import InputError, MissingPackageError, ModelFileError, UsageError
 from metrichmsr.export import read_result, report_index
 from metrichmsr.images import InputItem
 
@@ -122,7 +122,10 @@ def test_nothing_is_asked_about_what_cannot_be_read(run, recoverer):
     assert recoverer.asked == []
 
 
-@pytest.mark.parametrize("error", [ModelFileError("anny.npz: missing"), UsageError("--length: nonsense")])
+@pytest.mark.parametrize(
+    "error",
+    [ModelFileError("anny.npz: missing"), UsageError("--length: nonsense"), MissingPackageError("moge: not installed")],
+)
 def test_what_concerns_the_whole_run_ends_it(run, recoverer, tmp_path, error):
     recoverer.answers = {"b.jpg": error}
     with pytest.raises(type(error)):

@@ -166,7 +166,7 @@ def test_bad_inputs_are_named_and_the_others_done(capsys, result, tmp_path):
     assert status == 1
     lines = err.splitlines()
     assert len(lines) == 3
-    assert f"{tmp_path / 'empty'}: no results in this folder" in lines[0]
+    assert f"{tmp_path / 'empty'}: no result in this folder" in lines[0]
     assert f"{broken / 'result.json'}: not a JSON file" in lines[1]
     assert str(missing) in lines[2]
     assert out.startswith("photos/good.jpg: 3 people")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from metrichmsr.errors import InputError, UsageError
+from metrichmsr.export.result_json import result_document
 from metrichmsr.images import read_image
 from metrichmsr.recover import Recoverer, RecoverOptions, parse_heights
 from metrichmsr.structures import Camera
@@ -71,6 +72,21 @@ def test_everybody_is_measured(street):
         assert 0.4 < person.measurements["inseam"].value_m / value_m < 0.5
         waist = person.measurements["waist_girth"]
         assert 0.05 < waist.std_m / waist.value_m < 0.3, "hardly known"
+
+
+def test_nobody_is_measured_before_somebody_asks(recoverer, monkeypatch):
+    calls = []
+    real = type(recoverer._measurer).people
+    monkeypatch.setattr(type(recoverer._measurer), "people", lambda self, them: calls.append(1) or real(self, them))
+    recovery = recoverer(PHOTO)
+    assert calls == []
+    document = result_document(recovery)
+    assert len(calls) == len(recovery.people) == 2
+    for person, entry in zip(recovery.people, document["people"], strict=True):
+        assert entry["measurements_m"]["inseam"]["value"] == pytest.approx(
+            person.measurements["inseam"].value_m, abs=1e-6
+        )
+    assert len(calls) == 2, "once each"
 
 
 def test_estimated_camera_says_so_and_its_doubt_is_in_the_distance(street):

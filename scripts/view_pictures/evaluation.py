@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from metrichmsr.calibration.assumed import RELATIVE_SIGMA
-from metrichmsr.calibration.centred import FILM_DIAGONAL_MM
+from metrichmsr.calibration.film import FILM_DIAGONAL_MM
 from metrichmsr.calibration.view_network import ViewNetwork
 from view_pictures.collection import Described, degrees
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from metrichmsr.calibration.centred import FILM_DIAGONAL_MM
+from metrichmsr.calibration.film import FILM_DIAGONAL_MM
 
 LONG_SIDE = 384
 """Of drawn pictures, pixels."""

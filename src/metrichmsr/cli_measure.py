@@ -16,6 +16,7 @@ import tyro
 
 from metrichmsr.errors import InputError, MetricHMSRError, ModelFileError, UsageError
 from metrichmsr.export.atomic import atomic_file, check_writable
+from metrichmsr.export.find_results import RESULT, find_result_folders
 from metrichmsr.export.result_json import read_result, result_document
 from metrichmsr.export.schema import MeasurementEntry, Number, PersonEntry, ResultDocument
 from metrichmsr.recover import Recoverer, RecoverOptions
@@ -116,16 +117,21 @@ def measure_inputs(args: MeasureArgs) -> int:
     failed = 0
     stdout = sys.stdout
     for path in args.inputs:
-        for place in _places(path):
+        is_photo = path.is_file() and path.name != RESULT
+        try:
+            places = [path] if is_photo else find_result_folders(path)
+        except InputError as error:
+            failed += _failed(error)
+            continue
+        for place in places:
             try:
                 # Whatever a library prints goes to stderr: stdout belongs to the results.
                 with contextlib.redirect_stdout(sys.stderr):
-                    measured = tape(place)
+                    measured = tape.of_photo(place) if is_photo else tape.of_result(place)
             except (UsageError, ModelFileError):  # concerns the run, not this input
                 raise
             except MetricHMSRError as error:
-                failed += 1
-                sys.stderr.write(f"metrichmsr: error: {' '.join(str(error).split())}\n")
+                failed += _failed(error)
                 continue
             done.append(measured)
             if args.json:
@@ -163,33 +169,23 @@ def tell(measured: MeasuredImage, stream: TextIO) -> None:
     stream.write("\n".join(lines) + "\n")
 
 
-def _places(path: Path) -> Iterator[Path]:
-    """What an input stands for: results, each by its ``result.json``, or a photo."""
-    if not path.is_dir():
-        yield path
-    elif (path / "result.json").is_file():
-        yield path / "result.json"
-    else:
-        inside = sorted(path.glob("*/result.json"))
-        # An empty folder is told as what it is, by reading what should be in it.
-        yield from inside or [path]
+def _failed(error: MetricHMSRError) -> int:
+    sys.stderr.write(f"metrichmsr: error: {' '.join(str(error).split())}\n")
+    return 1
 
 
 class _Tape:
-    """Measures what a path stands for; loads models when they are needed."""
+    """Measures the people of results and photos; loads models when they are needed."""
 
     def __init__(self, options: RecoverOptions, device: str | None) -> None:
         self._options = options
         self._device = device
         self._measurers: dict[str, Any] = {}
 
-    def __call__(self, path: Path) -> MeasuredImage:
-        if path.is_dir():
-            raise InputError(
-                f"{path}: no results in this folder; to recover people from photos: metrichmsr recover {path}"
-            )
-        if path.suffix.lower() == ".json":
-            return self._of_document(read_result(path), path.parent)
+    def of_result(self, folder: Path) -> MeasuredImage:
+        return self._of_document(read_result(folder / RESULT), folder)
+
+    def of_photo(self, path: Path) -> MeasuredImage:
         return self._of_document(result_document(self._recoverer(path)), None)
 
     @cached_property

@@ -14,6 +14,7 @@ from metrichmsr.batch import BatchReport, run_batch
 from metrichmsr.errors import UsageError
 from metrichmsr.export.atomic import check_writable
 from metrichmsr.export.people_table import require_parquet
+from metrichmsr.export.quantities import quantity
 from metrichmsr.export.result_json import dump_result
 from metrichmsr.export.schema import Number, ResultDocument
 from metrichmsr.export.write import ALL_FORMATS, FORMATS, Format, check_formats
@@ -152,14 +153,14 @@ def tell_one(folder: Path, document: ResultDocument, stream: TextIO) -> None:
     sigma = camera["focal_std_px"]
     lines = [
         f"{document['image']['path']}: {_count(len(people), 'person', 'people')}",
-        f"camera: focal length {_with_sigma(focal, sigma, 'px', 0)}, {camera['fov_x_deg']:.1f}° across, "
+        f"camera: focal length {quantity(focal, sigma, 'px', decimals=0)}, {camera['fov_x_deg']:.1f}° across, "
         f"{camera['source']}",
     ]
     if people:
         lines.append(f"  {'id':>2}  {'height':<15} {'distance':<15} score")
     for person in people:
-        height = _with_sigma(person["height_m"], person["height_std_m"], "m", 2)
-        distance = _with_sigma(person["distance_m"], person["distance_std_m"], "m", 2)
+        height = quantity(person["height_m"], person["height_std_m"])
+        distance = quantity(person["distance_m"], person["distance_std_m"])
         lines.append(f"  {person['id']:>2}  {height:<15} {distance:<15} {_fixed(person['score'], 2)}")
     scene = document["scene"]
     if scene is not None:
@@ -202,11 +203,6 @@ def _files(folder: Path) -> list[str]:
 
 def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
-
-
-def _with_sigma(value: Number, sigma: Number, unit: str, decimals: int) -> str:
-    around = "" if sigma is None else f" ± {sigma:.{decimals}f}"
-    return f"{_fixed(value, decimals)}{around} {unit}"
 
 
 def _fixed(value: Number, decimals: int) -> str:

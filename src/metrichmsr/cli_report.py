@@ -41,7 +41,8 @@ def report_results(args: ReportArgs) -> int:
     """
     if not args.folders:
         raise UsageError("no folder: give result folders, as in: metrichmsr report out/photo")
-    from metrichmsr.export.report_folder import find_result_folders, report_on_folder
+    from metrichmsr.export.find_results import find_result_folders
+    from metrichmsr.export.report_folder import report_on_folder
     from metrichmsr.export.report_pdf import find_browser, print_pdf
 
     browser = find_browser(args.browser) if args.pdf else None

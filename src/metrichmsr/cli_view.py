@@ -96,7 +96,7 @@ def wait_for_interrupt() -> None:
 def _running(args: ViewArgs) -> Iterator[RunningViewer]:
     from metrichmsr.viewer.content import Detail
     from metrichmsr.viewer.layers import Shown
-    from metrichmsr.viewer.result_folder import find_results
+    from metrichmsr.viewer.result_folder import open_results
     from metrichmsr.viewer.sequences import entries_of
     from metrichmsr.viewer.serve import require_viser, start_viewer
 
@@ -105,10 +105,10 @@ def _running(args: ViewArgs) -> Iterator[RunningViewer]:
     with tempfile.TemporaryDirectory(prefix="metrichmsr-view-") as temporary:
         photos = [path for path in args.inputs if Path(path).is_file() and Path(path).name != "result.json"]
         folders = [path for path in args.inputs if path not in photos]
-        results = find_results(folders)  # before the long work, mistakes
+        results = open_results(folders)  # before the long work, mistakes
         require_viser()
         if photos:
-            results += find_results(_recovered(args, photos, Path(temporary)))
+            results += open_results(_recovered(args, photos, Path(temporary)))
         running = start_viewer(
             entries_of(results),
             host=args.host,

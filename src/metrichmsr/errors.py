@@ -19,5 +19,9 @@ class UsageError(MetricHMSRError):
     """Options that contradict each other or make no sense (exit status 2)."""
 
 
-class MissingPackageError(MetricHMSRError):
-    """A package that an extra brings is not installed; the message says how to get it."""
+class MissingPackageError(UsageError):
+    """Something was asked for that needs a package which is not installed; the message says how to get it.
+
+    A usage error, for it concerns the run: where it concerns one input (a video among photos), that one is an
+    :class:`InputError`, and the others are done.
+    """

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from metrichmsr.errors import InputError, UsageError
-from metrichmsr.recover import Recoverer, RecoverOptions, Sight, Stopwatch
+from metrichmsr.recover import Recoverer, RecoverOptions, Sight
+from metrichmsr.stopwatch import Stopwatch
 from metrichmsr.structures import Camera, Recovery
 
 if TYPE_CHECKING:

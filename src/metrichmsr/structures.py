@@ -195,7 +195,7 @@ class Person:
     """Median distance between detected and projected keypoints, pixels: how well body and picture agree."""
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     """Lengths and girths of the rest body by name (``docs/measurements.md``), each with one sigma; empty where nobody
-    measured."""
+    measured. Those of a fresh recovery are taken when they are first read (some 30 ms a person)."""
     rig: Rig | None = field(default=None, repr=False)
     """Hangs ``vertices_m`` on the bones of ``pose``, for formats with a skeleton; None where only the mesh is known."""
     rest_pelvis_m: Float[np.ndarray, "3"] | None = field(default=None, repr=False)
@@ -274,7 +274,7 @@ class Recovery:
     image: UInt8[np.ndarray, "H W 3"] = field(repr=False)
     """The upright RGB image that K, boxes and keypoints speak of."""
     camera: Camera
-    """Intrinsics with their origin."""
+    """Intrinsics with their origin: a pinhole, whatever lens took the photo."""
     people: tuple[Person, ...]
     """Everybody found, best score first."""
     scene: Scene | None = None
@@ -287,3 +287,6 @@ class Recovery:
     """Versions of the package and of the checkpoints that made this."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Options that were not left at their defaults, by name, as text."""
+    removed_distortion: tuple[float, float, float, float, float] | None = None
+    """Radial-tangential coefficients (k1, k2, p1, p2, k3), OpenCV's order, of the photo as it came; ``image`` is
+    without them, and whoever reads the photo again removes them again. None where none were known."""

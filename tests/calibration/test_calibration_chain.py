@@ -18,7 +18,7 @@ from metrichmsr.calibration import (
     calibrate,
     load_estimator,
 )
-from metrichmsr.errors import ModelFileError, UsageError
+from metrichmsr.errors import MissingPackageError, ModelFileError, UsageError
 from metrichmsr.images import ExifTags, Photo
 
 
@@ -236,7 +236,7 @@ def test_an_estimator_is_loaded_once(fakes):
 def test_not_installed(name, monkeypatch):
     load_estimator.cache_clear()
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(UsageError, match=f"--calibrate {name}: {name} is not installed, see https://"):
+    with pytest.raises(MissingPackageError, match=f"--calibrate {name}: {name} is not installed, see https://"):
         calibrate(photo(), CalibrationOptions(calibrate=name))
 
 
@@ -247,7 +247,7 @@ def test_installed_without_what_it_needs(monkeypatch):
         raise ModuleNotFoundError("No module named 'kornia'", name="kornia")
 
     monkeypatch.setattr("importlib.import_module", failing)
-    with pytest.raises(UsageError, match="geocalib needs kornia, which is not installed"):
+    with pytest.raises(MissingPackageError, match="geocalib needs kornia, which is not installed"):
         load_estimator("geocalib")
 
 

@@ -150,6 +150,8 @@ def spoil(document, change):
         (lambda d: d.pop("people"), "lacks people"),
         (lambda d: d["camera"].pop("source"), "camera lacks source"),
         (lambda d: d["camera"].update(K=[[1, 0], [0, 1]]), "3×3"),
+        (lambda d: d["camera"].update(distortion=[0.1, 0.2]), r"camera\.distortion"),
+        (lambda d: d["camera"].update(distortion=["0", 0, 0, 0, None]), r"camera\.distortion"),
         (lambda d: d["people"][1].pop("height_m"), r"people\[1\] lacks height_m"),
         (lambda d: d["people"][0]["keypoints_3d_m"].pop("nose"), "17 COCO keypoints"),
         (lambda d: d.update(people={}), "not a list"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from metrichmsr.export.overlay import _quantity, draw_overlay
+from metrichmsr.export.overlay import draw_overlay
 from metrichmsr.export.overlay_text import Labels, font, overlap, text_size, wrap
 from metrichmsr.export.overlay_views import FRONT, SIDE, TOP, draw_view
 from metrichmsr.export.palette import clay_color
@@ -179,12 +179,6 @@ def test_arrays_may_be_read_only_and_of_any_layout(make_recovery, make_person) -
     usual = draw_overlay(make_recovery(people=(person,), camera=camera)).astype(int)
     other = draw_overlay(make_recovery(people=(odd,), camera=camera, image=image)).astype(int)
     assert (np.abs(usual - other) > 8).mean() < 1e-3
-
-
-def test_uncertainty_decides_the_decimals() -> None:
-    assert _quantity(1.7384, 0.061) == "1.74 ± 0.06 m"
-    assert _quantity(12.345, 0.62) == "12.3 ± 0.6 m"
-    assert _quantity(12.348, float("nan")) == "12.35 m"
 
 
 def test_labels_keep_out_of_each_others_way() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrichmsr.errors import UsageError
+from metrichmsr.errors import MissingPackageError
 from metrichmsr.export import usd
 from metrichmsr.export.frames import moved, y_up_from_camera
 
@@ -87,6 +87,6 @@ def test_a_missing_library_is_told(make_recovery, tmp_path, monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(usd.importlib, "import_module", absent)
-    with pytest.raises(UsageError, match=r"metrichmsr\[usd\]"):
+    with pytest.raises(MissingPackageError, match=r"metrichmsr\[usd\]"):
         usd.write_usd(make_recovery(), tmp_path / "scene.usdz")
     assert not list(tmp_path.iterdir())

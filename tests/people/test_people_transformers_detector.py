@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metrichmsr.errors import ModelFileError, UsageError
+from metrichmsr.errors import MissingPackageError, ModelFileError
 from metrichmsr.people import TransformersDetector
 
 INSTALLED = importlib.util.find_spec("transformers") is not None
@@ -17,7 +17,9 @@ INSTALLED = importlib.util.find_spec("transformers") is not None
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UsageError, match=r"transformers is not installed \(pip install 'metrichmsr\[transformers\]'\)"):
+    with pytest.raises(
+        MissingPackageError, match=r"transformers is not installed \(pip install 'metrichmsr\[transformers\]'\)"
+    ):
         TransformersDetector("some/detector")
 
 

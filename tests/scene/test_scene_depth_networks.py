@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from metrichmsr.errors import InputError, ModelFileError, UsageError
+from metrichmsr.errors import InputError, MissingPackageError, ModelFileError
 from metrichmsr.scene.depth import depth_anything_3, mapanything, moge
 from metrichmsr.scene.depth.registry import load_depth_source
 from metrichmsr.structures import Camera
@@ -398,7 +398,7 @@ def test_missing_weights_name_the_command_that_gets_them(name, monkeypatch, tmp_
 def test_a_missing_package_is_named(name, file, monkeypatch, tmp_path) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     (tmp_path / file).write_bytes(b"x")
-    with pytest.raises(UsageError, match=rf"{name} is not installed; see https://github"):
+    with pytest.raises(MissingPackageError, match=rf"{name} is not installed; see https://github"):
         load_depth_source(f"{name}:{tmp_path / file if name == 'moge' else tmp_path}")
 
 

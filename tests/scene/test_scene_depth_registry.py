@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metrichmsr.errors import ModelFileError, UsageError
+from metrichmsr.errors import MissingPackageError, ModelFileError, UsageError
 from metrichmsr.scene.depth import foreign, hf_models, mapanything, moge, registry
 from metrichmsr.scene.depth.registry import available_sources, choose_depth_source, load_depth_source
 
@@ -96,7 +96,7 @@ def test_auto_downloads_only_when_asked_and_only_the_first(hub, installed, loads
 
 def test_auto_passes_over_what_is_half_installed(hub, installed, loads, monkeypatch) -> None:
     def broken(*_, **__):
-        raise UsageError("--depth moge: moge needs torchvision, which is not installed")
+        raise MissingPackageError("--depth moge: moge needs torchvision, which is not installed")
 
     installed("moge", embedded=True)
     put(hub, moge.MODELS[0], "model.pt")

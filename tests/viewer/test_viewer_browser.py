@@ -15,7 +15,7 @@ from viewer_boxes import BOX
 from headless import CHROMIUM, PATIENCE_MS, headless_chromium
 from metrichmsr.export.palette import clay_color
 from metrichmsr.viewer.layers import Shown
-from metrichmsr.viewer.result_folder import find_results
+from metrichmsr.viewer.result_folder import open_results
 from metrichmsr.viewer.sequences import entries_of
 from metrichmsr.viewer.serve import start_viewer
 from metrichmsr.viewer.viewpoints import overview
@@ -36,7 +36,7 @@ class Page:
     """A viewer and a page that looks at it."""
 
     def __init__(self, browser, folder: Path, width: int, height: int, **options) -> None:
-        self.running = start_viewer(entries_of(find_results([folder])), port=0, **options)
+        self.running = start_viewer(entries_of(open_results([folder])), port=0, **options)
         self.viewer = self.running.viewer
         self.requests: list[str] = []
         self.context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)

@@ -13,11 +13,11 @@ from viewer_boxes import BOX, CAMERA_HEIGHT_M, WALL_M
 
 from metrichmsr.errors import InputError
 from metrichmsr.export.palette import clay_color
-from metrichmsr.viewer.content import Detail, ResultContent, with_sigma
+from metrichmsr.viewer.content import Detail, ResultContent
 from metrichmsr.viewer.depth_maps import open_depth_maps
 from metrichmsr.viewer.panel import about_html, dark_enough, warnings_html
 from metrichmsr.viewer.photo import find_photo
-from metrichmsr.viewer.result_folder import find_results, open_result, read_mesh
+from metrichmsr.viewer.result_folder import open_result, open_results, read_mesh
 from metrichmsr.viewer.sequences import entries_of
 from metrichmsr.viewer.viewpoints import at_person, from_above, overview, through_camera
 
@@ -223,13 +223,6 @@ def test_what_is_told_is_escaped_and_names_the_camera(content):
     assert "camera 1.50 ± 0.10 m above it" in text
 
 
-def test_numbers_have_the_decimals_their_sigma_bears():
-    assert with_sigma(1.674, 0.062) == "1.67 ± 0.06 m"
-    assert with_sigma(6.204, 2.99) == "6.2 ± 3.0 m"
-    assert with_sigma(1.5, float("nan")) == "1.50 m"
-    assert with_sigma(float("nan"), 1.0) == "? m"
-
-
 def test_button_colours_carry_white_text():
     for color in ((230, 159, 0), (86, 180, 233), (0, 114, 178)):
         dark = dark_enough(color)
@@ -240,8 +233,8 @@ def test_button_colours_carry_white_text():
 def test_folders_of_results_are_opened_in_natural_order(box_result):
     for stem in ("walk_10", "walk_2", "b"):
         folder = box_result(stem)
-    assert [result.name for result in find_results([folder.parent])] == ["b", "walk_2", "walk_10"]
-    assert [result.name for result in find_results([folder, folder / "result.json", folder.parent])] == [
+    assert [result.name for result in open_results([folder.parent])] == ["b", "walk_2", "walk_10"]
+    assert [result.name for result in open_results([folder, folder / "result.json", folder.parent])] == [
         "b",
         "walk_2",
         "walk_10",
@@ -251,7 +244,7 @@ def test_folders_of_results_are_opened_in_natural_order(box_result):
 def test_frames_make_sequences(box_result):
     for stem in ("walk_2", "walk_10", "walk_9", "beach"):
         folder = box_result(stem)
-    entries = entries_of(find_results([folder.parent]))
+    entries = entries_of(open_results([folder.parent]))
     assert [(entry.name, entry.numbers) for entry in entries] == [("beach", (0,)), ("walk (3 frames)", (2, 9, 10))]
     assert [frame.name for frame in entries[1].frames] == ["walk_2", "walk_9", "walk_10"]
 
@@ -262,7 +255,7 @@ def test_frames_of_a_video_make_a_sequence(box_result, tmp_path):
         document = json.loads((folder / "result.json").read_text())
         document["image"]["path"] = str(tmp_path / "clip.mp4")
         (folder / "result.json").write_text(json.dumps(document))
-    (entry,) = entries_of(find_results([folder.parent]))
+    (entry,) = entries_of(open_results([folder.parent]))
     assert (entry.name, entry.numbers, entry.is_sequence) == ("clip (2 frames)", (3, 11), True)
 
 
@@ -271,7 +264,7 @@ def test_results_of_one_name_are_told_apart(box_result, tmp_path):
     second = tmp_path / "again" / "wall"
     second.parent.mkdir()
     first.rename(second)
-    names = [entry.name for entry in entries_of(find_results([second, box_result()]))]
+    names = [entry.name for entry in entries_of(open_results([second, box_result()]))]
     assert names == ["wall", "out/wall"]
 
 
@@ -284,13 +277,13 @@ def change(folder, **fields):
 def test_folders_that_cannot_be_shown(box_result, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: no result in this folder.*metrichmsr recover"):
-        find_results([tmp_path / "empty"])
+        open_results([tmp_path / "empty"])
     with pytest.raises(InputError, match="nowhere: no such file or folder"):
-        find_results([tmp_path / "nowhere"])
+        open_results([tmp_path / "nowhere"])
     folder = box_result()
     change(folder, schema="metrichmsr/9")
     with pytest.raises(InputError, match=r"result\.json: its schema is 'metrichmsr/9'; this version reads"):
-        find_results([folder])
+        open_results([folder])
 
 
 def test_files_that_are_missing_or_damaged(box_result):

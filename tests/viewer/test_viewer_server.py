@@ -21,7 +21,7 @@ from metrichmsr.listening import is_local
 from metrichmsr.viewer import serve
 from metrichmsr.viewer.layers import Shown
 from metrichmsr.viewer.picking import Ray
-from metrichmsr.viewer.result_folder import find_results
+from metrichmsr.viewer.result_folder import open_results
 from metrichmsr.viewer.sequences import entries_of
 from metrichmsr.viewer.serve import start_viewer
 
@@ -34,7 +34,7 @@ def start():
     running = []
 
     def run(*folders: Path, **options):
-        running.append(start_viewer(entries_of(find_results(folders)), **{"port": 0, **options}))
+        running.append(start_viewer(entries_of(open_results(folders)), **{"port": 0, **options}))
         return running[-1]
 
     yield run

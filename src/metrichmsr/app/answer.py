@@ -6,6 +6,7 @@ import re
 from html import escape
 
 from metrichmsr.export.palette import person_color
+from metrichmsr.export.quantities import quantity
 from metrichmsr.export.schema import CameraEntry, Number, PersonEntry, ResultDocument
 
 _CAMERA = {
@@ -105,14 +106,10 @@ def _row(person: PersonEntry) -> str:
     color = "#{:02x}{:02x}{:02x}".format(*person_color(person["id"]))
     return (
         f'<tr><th scope="row"><span class="mh-chip" style="background:{color}"></span>{person["id"]}</th>'
-        f"<td>{_measure(person['height_m'], person['height_std_m'])}</td>"
-        f"<td>{_measure(person['distance_m'], person['distance_std_m'])}</td>"
+        f"<td>{quantity(person['height_m'], person['height_std_m'])}</td>"
+        f"<td>{quantity(person['distance_m'], person['distance_std_m'])}</td>"
         f"<td>{_fixed(person['score'], 2)}</td></tr>"
     )
-
-
-def _measure(value: Number, sigma: Number) -> str:
-    return f"{_fixed(value, 2)}{'' if sigma is None else f' ± {sigma:.2f}'} m"
 
 
 def _fixed(value: Number, decimals: int) -> str:

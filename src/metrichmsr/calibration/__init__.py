@@ -9,6 +9,7 @@
 | :mod:`~metrichmsr.calibration.colmap` | COLMAP's ``cameras.txt`` and ``images.txt`` |
 | :mod:`~metrichmsr.calibration.sidecar` | an intrinsics file found beside the photo |
 | :mod:`~metrichmsr.calibration.exif` | the focal length the camera wrote into the photo |
+| :mod:`~metrichmsr.calibration.film` | 35 mm equivalents to pixels and back |
 | :mod:`~metrichmsr.calibration.sensors` | sensor sizes of some cameras |
 | :mod:`~metrichmsr.calibration.estimators` | what an estimator is; AnyCalib, GeoCalib and MoGe-2, where installed |
 | :mod:`~metrichmsr.calibration.panorama` | the estimator that comes along: field of view, pitch and roll |

@@ -8,9 +8,6 @@ import numpy as np
 
 from metrichmsr.structures import Camera
 
-FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
-"""Diagonal of 35 mm film, 43.27 mm: what equivalent focal lengths refer to (CIPA DCG-001)."""
-
 
 def centred_camera(width: int, height: int, focal_px: float, *, source: str, focal_std_px: float | None) -> Camera:
     """A pinhole camera of this focal length whose principal point is the picture's centre.

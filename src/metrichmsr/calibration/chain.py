@@ -56,7 +56,8 @@ def calibrate(
         sidecar: whether to look beside the photo.
 
     Raises:
-        UsageError: the options contradict each other, or the estimator is not installed.
+        UsageError: the options contradict each other.
+        MissingPackageError: the estimator is not installed.
         InputError: the intrinsics file cannot be used for this photo.
         ModelFileError: the estimator's weights are missing or damaged.
     """

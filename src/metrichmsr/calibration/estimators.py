@@ -27,7 +27,7 @@ from torch import Tensor
 
 from metrichmsr.calibration.assumed import assumed_camera
 from metrichmsr.calibration.centred import centred_camera
-from metrichmsr.errors import ModelFileError, UsageError
+from metrichmsr.errors import MissingPackageError, ModelFileError, UsageError
 
 TYPICAL_SIGMA = 0.10
 """Relative sigma where an estimator states none, and the least that is believed: the published errors of these networks
@@ -107,7 +107,8 @@ def load_estimator(
         allow_download: let the package fetch its weights where they are missing.
 
     Raises:
-        UsageError: there is no such estimator, or its package is not installed.
+        UsageError: there is no such estimator.
+        MissingPackageError: its package is not installed.
         ModelFileError: its weights are missing or cannot be loaded.
     """
     if name not in ("panorama", *_LOADERS):
@@ -260,8 +261,10 @@ def _import(module: str, attribute: str, page: str) -> Any:
         package = importlib.import_module(module)
     except ImportError as error:
         if error.name is not None and error.name.split(".")[0] != name:
-            raise UsageError(f"--calibrate {name}: {name} needs {error.name}, which is not installed") from error
-        raise UsageError(f"--calibrate {name}: {name} is not installed, see {page}") from error
+            raise MissingPackageError(
+                f"--calibrate {name}: {name} needs {error.name}, which is not installed"
+            ) from error
+        raise MissingPackageError(f"--calibrate {name}: {name} is not installed, see {page}") from error
     if not hasattr(package, attribute):
         raise UsageError(f"--calibrate {name}: the installed {module} has no {attribute}, see {page}")
     return package

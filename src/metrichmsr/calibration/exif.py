@@ -2,7 +2,7 @@
 
 Three ways, by what the file has:
 
-1. **35 mm equivalent**: f_px = f35 · diagonal / 43.27 mm (CIPA DCG-001 defines it by the diagonal). Whole millimetres.
+1. **35 mm equivalent** (:mod:`~metrichmsr.calibration.film`), in whole millimetres.
 2. **Focal length and the sensor's resolution** on the focal plane: f_px = f_mm · pixels per millimetre.
 3. **Focal length and a table** of sensor sizes by model.
 
@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from metrichmsr.calibration.centred import FILM_DIAGONAL_MM, centred_camera, long_fov_deg
+from metrichmsr.calibration.centred import centred_camera, long_fov_deg
+from metrichmsr.calibration.film import SAME_ASPECT, focal_of_equivalent
 from metrichmsr.calibration.sensors import sensor_size_mm
 from metrichmsr.images.exif_tags import ExifTags
 from metrichmsr.images.photo import Photo
@@ -25,7 +26,6 @@ _NOMINAL_SIGMA = 0.025  # rounding by the maker, lens tolerance, focus breathing
 _ROUNDING_35MM = 0.29  # mm, standard deviation of rounding to whole millimetres
 _ROUNDING_MM = 0.03  # mm, of rounding to tenths
 _AGREE = 0.10  # two ways that differ by more than this contradict each other
-_SAME_ASPECT = 0.012
 _PANORAMA_ASPECT = 2.4
 _SENSOR_SIDE_MM = (2.4, 60.0)  # longer side, from the smallest phone to medium format
 
@@ -83,7 +83,7 @@ def _as_taken(photo: Photo, tags: ExifTags) -> _AsTaken | None:
     # Some editors turn the pixels and not these tags, or these tags and not the orientation: both orders are tried.
     orders = ((stated_x, stated_y), (stated_y, stated_x))
     for x, y in orders:
-        if abs(math.log((x / y) / (width / height))) < _SAME_ASPECT + 1 / min(width, height):
+        if abs(math.log((x / y) / (width / height))) < SAME_ASPECT + 1 / min(width, height):
             return _AsTaken(x, y, math.sqrt(width * height / (x * y)), cropped=False)
     for x, y in orders:
         if (width == x and height < y) or (height == y and width < x):
@@ -118,8 +118,7 @@ def _from_35mm(tags: ExifTags, taken: _AsTaken, measured: _Guess | None, warning
     if f35 is None:
         return None
     way = f"a 35 mm equivalent of {f35:g} mm"
-    diagonal, uncertainty = _whole_diagonal(taken.width, taken.height)
-    focal = f35 * diagonal / FILM_DIAGONAL_MM
+    focal, uncertainty = focal_of_equivalent(f35, taken.width, taken.height)
     sigma = math.hypot(_ROUNDING_35MM / f35, _NOMINAL_SIGMA, uncertainty)
     zoom = tags.digital_zoom
     if zoom is not None and zoom > 1.02 and "apple" not in tags.make.casefold():
@@ -134,24 +133,6 @@ def _from_35mm(tags: ExifTags, taken: _AsTaken, measured: _Guess | None, warning
                 f"a digital zoom of {zoom:g}: the focal length may be off by a factor {math.sqrt(zoom):.2f}"
             )
     return _Guess(focal, sigma, way)
-
-
-def _whole_diagonal(width: int, height: int) -> tuple[float, float]:
-    """Diagonal in pixels of the whole frame the equivalent refers to, and its relative sigma.
-
-    Cameras have frames of 4:3 or 3:2. A picture of another shape (16:9, square) is, in nearly all of them, a part of
-    the frame as wide or as high as the whole, and the tag still speaks of the whole.
-    """
-    long, short = max(width, height), min(width, height)
-    aspect = long / short
-    for whole in (4 / 3, 3 / 2):
-        if abs(math.log(aspect / whole)) < _SAME_ASPECT:
-            return math.hypot(long, short), 0.0
-    diagonals = []
-    for whole in (4 / 3, 3 / 2):
-        whole_long, whole_short = (long, long / whole) if aspect > whole else (short * whole, short)
-        diagonals.append(math.hypot(whole_long, whole_short))
-    return math.sqrt(diagonals[0] * diagonals[1]), 0.05
 
 
 def _from_plane(tags: ExifTags, taken: _AsTaken) -> _Guess | None:

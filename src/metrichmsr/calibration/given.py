@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from metrichmsr.calibration.centred import FILM_DIAGONAL_MM, centred_camera, long_fov_deg
+from metrichmsr.calibration.centred import centred_camera, long_fov_deg
+from metrichmsr.calibration.film import focal_of_equivalent
 from metrichmsr.calibration.intrinsics_file import read_intrinsics
 from metrichmsr.calibration.options import CalibrationOptionsLike, check_options
 from metrichmsr.errors import InputError, UsageError
@@ -42,8 +43,8 @@ def given_camera(photo: Photo, options: CalibrationOptionsLike) -> Camera | None
     if options.focal_px is not None:
         focal, std, said = float(options.focal_px), None, f"--focal-px {options.focal_px:g}"
     elif options.focal_35mm is not None:
-        focal = options.focal_35mm * math.hypot(width, height) / FILM_DIAGONAL_MM
-        std, said = NOMINAL_SIGMA * focal, f"--focal-35mm {options.focal_35mm:g}"
+        focal, open_sigma = focal_of_equivalent(options.focal_35mm, width, height)
+        std, said = math.hypot(NOMINAL_SIGMA, open_sigma) * focal, f"--focal-35mm {options.focal_35mm:g}"
     elif options.fov is not None:
         focal, std, said = fov_to_focal(options.fov, width), None, f"--fov {options.fov:g}"
     else:

@@ -36,7 +36,8 @@ class CalibrationOptions:
     focal_px: float | None = None
     """Focal length in pixels of the upright picture."""
     focal_35mm: float | None = None
-    """Focal length, millimetres, that sees the picture's diagonal as it would on 36×24 mm film (diagonal 43.27 mm)."""
+    """Focal length as 35 mm equivalent, millimetres, as data sheets and EXIF state it: by the diagonal, of the whole
+    4:3 or 3:2 frame where the picture is a part of one (16:9, square)."""
     fov: float | None = None
     """Field of view across the width of the upright picture, degrees."""
     intrinsics: Path | None = None

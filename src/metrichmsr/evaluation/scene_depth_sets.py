@@ -131,9 +131,9 @@ def rgbd_cases(folder: Path, name: str) -> list[DepthCase]:
 
 
 def _source(name: str, refiner: object, depth_network: Path | None) -> SceneOf:
-    from metrichmsr.recover import Stopwatch
     from metrichmsr.scene.depth.embedded import EmbeddedDepth
     from metrichmsr.scene.depth.registry import load_depth_source
+    from metrichmsr.stopwatch import Stopwatch
 
     loaded = None
     if name == "embedded" and depth_network is not None:

@@ -15,6 +15,7 @@ from metrichmsr.export import explain_panels as panels
 from metrichmsr.export.explain_sheet import Panel, Scale, frame, join_rows, stack, table
 from metrichmsr.export.overlay_meshes import blend_meshes, join_people
 from metrichmsr.export.palette import clay_color, person_color
+from metrichmsr.export.quantities import quantity
 from metrichmsr.geometry import crop_intrinsics
 from metrichmsr.hmr.routing_maps import LayerTrace, assignment
 
@@ -159,8 +160,8 @@ class PersonPictures:
         outline = np.rint(16 * (corners * scale + region[:2, 2])).astype(np.int32)
         for color, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
             cv2.polylines(picture, [outline], True, color, width, cv2.LINE_AA, 4)
-        height = f"{person.height_m:.2f} ± {person.height_std_m:.2f} m tall"
-        distance = f"{person.distance_m:.2f} ± {person.distance_std_m:.2f} m away"
+        height = f"{quantity(person.height_m, person.height_std_m)} tall"
+        distance = f"{quantity(person.distance_m, person.distance_std_m)} away"
         return Panel(
             picture,
             "body over the photo",

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metrichmsr.errors import ModelFileError, UsageError
+from metrichmsr.errors import MissingPackageError, ModelFileError, UsageError
 from metrichmsr.export.atomic import OutputError, atomic_file
 from metrichmsr.hmr.config import NetworkConfig
 from metrichmsr.hmr.crop_evidence import CROP_SIZE
@@ -171,7 +171,8 @@ def export_onnx(network: MetricHMR, config: NetworkConfig, path: Path, *, source
         source: checkpoint of the network, whose hash the JSON names.
 
     Raises:
-        UsageError: onnx or onnxscript is not installed, or the network cannot be exported.
+        MissingPackageError: onnx or onnxscript is not installed.
+        UsageError: the network cannot be exported.
         OutputError: the file cannot be written.
     """
     require_onnx()
@@ -214,11 +215,11 @@ def export_onnx(network: MetricHMR, config: NetworkConfig, path: Path, *, source
 
 def require_onnx() -> None:
     """Raises:
-    UsageError: what exporting needs is not installed.
+    MissingPackageError: what exporting needs is not installed.
     """
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
-        raise UsageError(f"exporting needs {' and '.join(missing)}: pip install 'metrichmsr[onnx]'")
+        raise MissingPackageError(f"exporting needs {' and '.join(missing)}: pip install 'metrichmsr[onnx]'")
 
 
 def file_hash(path: Path) -> str:

@@ -12,6 +12,7 @@ from metrichmsr.export.overlay_meshes import blend_meshes, join_people
 from metrichmsr.export.overlay_text import Box, Labels, draw_line, font, text_size, wrap
 from metrichmsr.export.overlay_views import BACKGROUND, FRONT, SIDE, TOP, draw_view
 from metrichmsr.export.palette import clay_color, person_color
+from metrichmsr.export.quantities import quantity
 from metrichmsr.geometry import scale_intrinsics
 from metrichmsr.scene.outlines import Surroundings
 from metrichmsr.structures import Person, Recovery
@@ -119,8 +120,8 @@ def label_people(
     heads = [(0.7 * x0 + 0.3 * x1, y0, 0.3 * x0 + 0.7 * x1, y0 + 0.18 * (y1 - y0)) for x0, y0, x1, y1 in boxes]
     labels = Labels(ImageDraw.Draw(sheet, "RGBA"), width, height, size_px=size_px, in_sight=heads)
     for person, box in zip(people, boxes, strict=True):
-        height_text = f"{person.id}  {_quantity(person.height_m, person.height_std_m)} tall"
-        distance_text = f"{_quantity(person.distance_m, person.distance_std_m)} away"
+        height_text = f"{person.id}  {quantity(person.height_m, person.height_std_m)} tall"
+        distance_text = f"{quantity(person.distance_m, person.distance_std_m)} away"
         texts = [(height_text, distance_text), (str(person.id),)]
         labels.add(box, person_color(person.id), texts[1:] if ids_alone else texts)
     return np.array(sheet)
@@ -140,14 +141,6 @@ def _seen_box(person: Person, K: np.ndarray, size: tuple[int, int]) -> Box:
     return (*pixels.min(0).tolist(), *pixels.max(0).tolist())
 
 
-def _quantity(value_m: float, sigma_m: float) -> str:
-    """Metres to the decimal that the uncertainty leaves a meaning."""
-    if not np.isfinite(sigma_m):
-        return f"{value_m:.2f} m"
-    decimals = 2 if sigma_m < 0.095 else 1
-    return f"{value_m:.{decimals}f} ± {sigma_m:.{decimals}f} m"
-
-
 def _caption(recovery: Recovery) -> str:
     camera = recovery.camera
     count = len(recovery.people)
@@ -162,6 +155,6 @@ def _caption(recovery: Recovery) -> str:
     ]
     scene = recovery.scene
     if scene is not None:
-        ground = "" if scene.ground_offset_m is None else f", camera {scene.ground_offset_m:.1f} m above the ground"
+        ground = "" if scene.ground_offset_m is None else f", camera {scene.ground_offset_m:.2f} m above the ground"
         parts[2] = f"camera frame, metres; depth by {scene.source}{ground}"
     return "  |  ".join(parts if count else parts[:2])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from metrichmsr.errors import UsageError
+from metrichmsr.errors import MissingPackageError
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.export.schema import ResultDocument
 
@@ -87,7 +87,7 @@ def write_parquet(rows: Iterable[dict[str, Any]], path: Path) -> None:
     """Write rows of :func:`people_rows` as Parquet, atomically.
 
     Raises:
-        UsageError: pyarrow is not installed.
+        MissingPackageError: pyarrow is not installed.
     """
     pa, parquet = _pyarrow()
     types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
@@ -98,7 +98,7 @@ def write_parquet(rows: Iterable[dict[str, Any]], path: Path) -> None:
 
 
 def require_parquet() -> None:
-    """Raise :class:`UsageError` now, not after a long run, where Parquet cannot be written."""
+    """Raise :class:`MissingPackageError` now, not after a long run, where Parquet cannot be written."""
     _pyarrow()
 
 
@@ -107,5 +107,5 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UsageError("Parquet needs pyarrow: pip install pyarrow") from None
+        raise MissingPackageError("Parquet needs pyarrow: pip install pyarrow") from None
     return pyarrow, pyarrow.parquet

@@ -14,7 +14,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from metrichmsr.errors import InputError
-from metrichmsr.export.read_entries import camera_of, number, numbers, person_of, scene_of
+from metrichmsr.export.read_entries import (
+    camera_of,
+    distortion_of,
+    number,
+    numbers,
+    person_of,
+    picture_of,
+    scene_of,
+)
 from metrichmsr.export.result_json import read_result
 from metrichmsr.export.schema import PersonEntry, ResultDocument
 from metrichmsr.structures import Person, Recovery
@@ -28,12 +36,12 @@ def read_recovery(
 ) -> Recovery:
     """Read a result folder.
 
-    Masks of people are not in it and come back as None.
+    Masks of people are not in it and come back as None. Distortion that was removed from the photo is removed again.
 
     Args:
         folder: with ``result.json``, and ``depth.npz`` where the result has a scene.
         image: the picture, where it is no longer at the path that the result names (relative ones count from the
-            working folder, then from the result folder). For a video, the video.
+            working folder, then from the result folder), as it came, with its distortion. For a video, the video.
         body_model_dir: folder with the user's files, for results with bodies of the SMPL family.
 
     Raises:
@@ -58,6 +66,7 @@ def read_recovery(
         timings_ms={stage: number(ms) for stage, ms in document["timings_ms"].items()},
         versions=document["versions"],
         settings=document.get("settings") or {},
+        removed_distortion=distortion_of(document),
     )
 
 
@@ -133,4 +142,4 @@ def _picture(document: ResultDocument, folder: Path, given: Path | None) -> UInt
     if pixels.shape[:2] != (entry["height"], entry["width"]):
         height, width = pixels.shape[:2]
         raise InputError(f"{path}: is {width}×{height}, the result's picture {entry['width']}×{entry['height']}")
-    return pixels
+    return picture_of(document, pixels)

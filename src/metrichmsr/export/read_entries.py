@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from metrichmsr.errors import InputError
 from metrichmsr.export.schema import Number, PersonEntry, ResultDocument, SceneEntry
@@ -21,21 +21,46 @@ from metrichmsr.structures import COCO17, AnchorResiduals, Camera, Measurement, 
 
 
 def camera_of(document: ResultDocument) -> Camera:
-    """The camera of a result's picture.
+    """The camera of a result's picture: a pinhole, as distortion was removed from it.
 
     Raises:
         ValueError: K is none.
     """
     entry, image = document["camera"], document["image"]
-    distortion = entry.get("distortion")
     return Camera(
         K=np.array(entry["K"], dtype=np.float64),
         width=image["width"],
         height=image["height"],
         source=entry["source"],
         focal_std_px=entry["focal_std_px"],
-        distortion=None if distortion is None else tuple(distortion),  # pyright: ignore[reportArgumentType]
     )
+
+
+def distortion_of(document: ResultDocument) -> tuple[float, float, float, float, float] | None:
+    """Distortion of the photo as it came (k1, k2, p1, p2, k3), None where none was known."""
+    coefficients = document["camera"].get("distortion")
+    if coefficients is None:
+        return None
+    k1, k2, p1, p2, k3 = map(float, coefficients)
+    return k1, k2, p1, p2, k3
+
+
+def picture_of(document: ResultDocument, photo: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture that a result speaks of: its photo without the distortion that was removed before recovering.
+
+    Args:
+        document: ``result.json``.
+        photo: as read again from its file, upright RGB, of the result's size.
+
+    Raises:
+        ValueError: K is none.
+    """
+    distortion = distortion_of(document)
+    if distortion is None:
+        return photo
+    from metrichmsr.geometry.distortion import undistort_image
+
+    return undistort_image(photo, camera_of(document).replace(distortion=distortion))[0]
 
 
 def person_of(

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metrichmsr.calibration.film import equivalent_of_focal
 from metrichmsr.export import report_words as words
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.export.palette import person_color
@@ -137,12 +138,11 @@ def _camera(document: ResultDocument) -> dict[str, Any]:
     focal = words.focal_px(camera)
     sigma = camera["focal_std_px"]
     fy, cy = K[1][1], K[1][2]
-    diagonal = math.hypot(image["width"], image["height"])
     share = words.lens_share(document)
     return {
         "focal": words.quantity(focal, sigma, "px", 0),
         "percent": None if sigma is None else f"{100 * sigma / focal:.0f} %",
-        "equivalent": f"{focal * 43.2666 / diagonal:.0f} mm",
+        "equivalent": f"{equivalent_of_focal(focal, image['width'], image['height']):.0f} mm",
         "fov_x": f"{camera['fov_x_deg']:.1f}°",
         "fov_y": f"{math.degrees(math.atan(cy / fy) + math.atan((image['height'] - cy) / fy)):.1f}°",
         "K": [[f"{value:.1f}" if value % 1 else f"{value:.0f}" for value in row] for row in K],

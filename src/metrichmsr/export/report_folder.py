@@ -1,4 +1,4 @@
-"""``report.html`` of a result folder that is there already, and where the result folders are."""
+"""``report.html`` of a result folder that is there already."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import numpy as np
 from PIL import Image
 
 from metrichmsr.errors import InputError
+from metrichmsr.export.find_results import RESULT
 from metrichmsr.export.read_entries import scene_of
 from metrichmsr.export.report import REPORT, write_report
 from metrichmsr.export.report_pictures import ReportPictures, depth_pictures, jpeg_picture, photo_name, report_pictures
 from metrichmsr.export.result_folder import read_back
 from metrichmsr.export.result_json import read_result
 from metrichmsr.export.schema import ResultDocument
-
-RESULT = "result.json"
 
 # Nobody looks at a sheet of the overlay closer than this.
 _SHEET_PX = 1600
@@ -36,22 +35,6 @@ def report_on_folder(folder: Path) -> Path:
     made = datetime.fromtimestamp((folder / RESULT).stat().st_mtime)
     write_report(document, _pictures(folder, document), made, folder / REPORT)
     return folder / REPORT
-
-
-def find_result_folders(folder: Path) -> list[Path]:
-    """``folder`` itself where it holds a result, else those of its subfolders that do, by name.
-
-    Raises:
-        InputError: None does.
-    """
-    if (folder / RESULT).is_file():
-        return [folder]
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder" if not folder.exists() else f"{folder}: not a result folder")
-    found = sorted(path.parent for path in folder.glob(f"*/{RESULT}") if not path.parent.name.startswith("."))
-    if not found:
-        raise InputError(f"{folder}: no {RESULT} in it, nor in its subfolders: not a folder that recover wrote")
-    return found
 
 
 def _pictures(folder: Path, document: ResultDocument) -> ReportPictures:

@@ -103,7 +103,7 @@ def report_pictures(
     painted = paint_people(recovery) if painted is None else painted
     people = recovery.people
     name = recovery.image_path.name
-    shown = ", ".join(f"person {p.id}: {p.height_m:.2f} m tall, {p.distance_m:.1f} m away" for p in people)
+    shown = ", ".join(f"person {p.id}: {p.height_m:.2f} m tall, {p.distance_m:.2f} m away" for p in people)
     alt = f"The photo {name}" + (f" with the body meshes found. {shown}." if people else ". No person was found in it.")
     scale = min(1.0, _NARROW_PX / max(painted.shape[:2]))
     size = max(1, round(painted.shape[1] * scale)), max(1, round(painted.shape[0] * scale))

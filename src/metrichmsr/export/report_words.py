@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from metrichmsr.export import quantities
 from metrichmsr.export.schema import CameraEntry, Number, PersonEntry, ResultDocument, SceneEntry
 
 UNKNOWN = "unknown"
 
-# A keypoint is hidden where its confidence is below this: the limit by which recover.py takes one for seen.
+# A keypoint is hidden where its confidence is below this: the limit by which assemble.py takes one for seen.
 _SEEN = 0.5
 # Nearer than this share of the picture's side to its edge a box is cut off by it.
 _AT_EDGE = 0.006
@@ -23,10 +24,7 @@ _CLEARANCE_M = 0.15
 
 def quantity(value: Number, sigma: Number, unit: str, decimals: int = 2) -> str:
     """``1.67 ± 0.17 m``; a sigma too small for the decimals is left out."""
-    if value is None:
-        return UNKNOWN
-    around = "" if sigma is None or sigma < 0.5 * 10**-decimals else f" ± {sigma:.{decimals}f}"
-    return f"{value:.{decimals}f}{around} {unit}"
+    return UNKNOWN if value is None else quantities.quantity(value, sigma, unit, decimals=decimals)
 
 
 def focal_px(camera: CameraEntry) -> float:

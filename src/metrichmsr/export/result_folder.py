@@ -16,7 +16,7 @@ from PIL import Image
 
 from metrichmsr.errors import InputError
 from metrichmsr.export.overlay import paint_people, photo_size
-from metrichmsr.export.read_entries import camera_of, number, person_of, scene_of
+from metrichmsr.export.read_entries import camera_of, distortion_of, number, person_of, picture_of, scene_of
 from metrichmsr.export.schema import PersonEntry, ResultDocument
 from metrichmsr.structures import Person, Recovery
 
@@ -65,6 +65,7 @@ def read_back(folder: Path, document: ResultDocument) -> ReadBack:
         timings_ms={stage: number(value) for stage, value in document["timings_ms"].items()},
         versions=document["versions"],
         settings=document.get("settings") or {},
+        removed_distortion=distortion_of(document),
     )
     if drawn_over is None or (photo is not None and _same_picture(paint_people(recovery), drawn_over)):
         return ReadBack(recovery, None)
@@ -73,20 +74,17 @@ def read_back(folder: Path, document: ResultDocument) -> ReadBack:
 
 
 def _photo(document: ResultDocument) -> UInt8[np.ndarray, "H W 3"] | None:
-    """The photo of a result where it still is what it was: upright RGB; None for frames of videos.
-
-    Nor can the picture be had again whose distortion was removed: the result holds the camera after that alone.
-    """
+    """The photo where it still is what it was: upright RGB, distortion removed; None for frames of videos."""
     from metrichmsr.images import read_image
 
     image = document["image"]
-    if image.get("frame") is not None or any(document["camera"].get("distortion") or ()):
+    if image.get("frame") is not None:
         return None
     try:
         photo = read_image(image["path"]).rgb
     except InputError:
         return None
-    return photo if photo.shape[:2] == (image["height"], image["width"]) else None
+    return picture_of(document, photo) if photo.shape[:2] == (image["height"], image["width"]) else None
 
 
 def _photo_of_overlay(folder: Path, document: ResultDocument) -> UInt8[np.ndarray, "h w 3"] | None:

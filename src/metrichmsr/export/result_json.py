@@ -58,7 +58,7 @@ def result_document(
             "height": recovery.camera.height,
             "frame": frame,
         },
-        "camera": _camera_entry(recovery.camera),
+        "camera": _camera_entry(recovery.camera, recovery.removed_distortion),
         "people": [_person_entry(person, meshes.get(person.id)) for person in recovery.people],
         "scene": None if recovery.scene is None else _scene_entry(recovery.scene, depth),
         "warnings": list(recovery.warnings),
@@ -102,13 +102,13 @@ def read_result(path: str | Path) -> ResultDocument:
     return cast("ResultDocument", document)
 
 
-def _camera_entry(camera: Camera) -> CameraEntry:
+def _camera_entry(camera: Camera, removed_distortion: tuple[float, ...] | None) -> CameraEntry:
     return {
         "K": camera.K.tolist(),
         "source": camera.source,
         "focal_std_px": None if camera.focal_std_px is None else _number(camera.focal_std_px),
         "fov_x_deg": round(camera.fov_x_deg, _DECIMALS),
-        "distortion": None if camera.distortion is None else [float(value) for value in camera.distortion],
+        "distortion": None if removed_distortion is None else [float(value) for value in removed_distortion],
     }
 
 
@@ -219,6 +219,9 @@ def _check_document(document: Any) -> None:
     _require(document["camera"], CameraEntry, "camera")
     if np.shape(document["camera"]["K"]) != (3, 3):
         raise ValueError("camera.K is not a 3×3 matrix")
+    distortion = document["camera"].get("distortion")
+    if distortion is not None and not _is_vector(distortion, 5):
+        raise ValueError("camera.distortion does not hold the five numbers k1, k2, p1, p2, k3")
     if document["scene"] is not None:
         _require(document["scene"], SceneEntry, "scene")
         if document["scene"]["ground_plane"] is not None:
@@ -230,6 +233,10 @@ def _check_document(document: Any) -> None:
         for key in ("keypoints_2d_px", "keypoints_3d_m"):
             if set(person[key]) != set(COCO17) or any(len(row) != 3 for row in person[key].values()):
                 raise ValueError(f"people[{index}].{key} does not hold three numbers for each of the 17 COCO keypoints")
+
+
+def _is_vector(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length and all(type(number) in (int, float) for number in value)
 
 
 def _require(entry: Any, kind: Any, where: str) -> None:

@@ -39,7 +39,8 @@ class CameraEntry(TypedDict):
     fov_x_deg: float
     """Horizontal field of view, degrees."""
     distortion: list[float] | None
-    """k1, k2, p1, p2, k3 of the photo as it came. Boxes, keypoints and K speak of the picture without it."""
+    """k1, k2, p1, p2, k3 of the photo as it came; null where none was known. Boxes, keypoints and K speak of the
+    picture without it."""
 
 
 class MeasurementEntry(TypedDict):

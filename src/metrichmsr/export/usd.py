@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from metrichmsr.bodies.rig import strongest
-from metrichmsr.errors import UsageError
+from metrichmsr.errors import MissingPackageError
 from metrichmsr.export.atomic import OutputError, atomic_file
 from metrichmsr.export.frames import moved, y_up_from_camera
 from metrichmsr.export.palette import linear_color
@@ -35,7 +35,7 @@ _INFLUENCES = 8
 
 
 def require_usd() -> None:
-    """Raise :class:`UsageError` now, not after a long run, where USD cannot be written."""
+    """Raise :class:`MissingPackageError` now, not after a long run, where USD cannot be written."""
     _pxr("Usd")
 
 
@@ -44,14 +44,14 @@ def _pxr(*names: str) -> tuple[Any, ...]:
     try:
         return tuple(importlib.import_module(f"pxr.{name}") for name in names)
     except ImportError:
-        raise UsageError("USD needs usd-core: pip install 'metrichmsr[usd]'") from None
+        raise MissingPackageError("USD needs usd-core: pip install 'metrichmsr[usd]'") from None
 
 
 def write_usd(recovery: Recovery, path: Path, surroundings: Surroundings | None = None) -> None:
     """Write ``scene.usdz`` atomically. ``surroundings`` of the recovery are found where they are not given.
 
     Raises:
-        UsageError: usd-core is not installed.
+        MissingPackageError: usd-core is not installed.
         OutputError: USD could not make the package.
     """
     Sdf, Usd, UsdGeom, UsdUtils = _pxr("Sdf", "Usd", "UsdGeom", "UsdUtils")

@@ -137,7 +137,8 @@ def check_formats(formats: Collection[Format], body_model: str) -> None:
     """Tell before the work what cannot be written.
 
     Raises:
-        UsageError: A package is missing, or a format is not for this body model.
+        MissingPackageError: A format needs a package that is not installed.
+        UsageError: A format is not for this body model.
     """
     if "usd" in formats:
         from metrichmsr.export.usd import require_usd

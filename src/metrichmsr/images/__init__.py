@@ -10,6 +10,7 @@
 | :mod:`~metrichmsr.images.video` | a video → its frames, as a stream |
 | :mod:`~metrichmsr.images.media` | what is an image, what is a video |
 | :mod:`~metrichmsr.images.inputs` | what the user named → pictures, as a stream |
+| :mod:`~metrichmsr.images.natural_order` | ``walk_2`` before ``walk_10`` |
 | :mod:`~metrichmsr.images.stems` | names of result folders, none twice |
 """
 

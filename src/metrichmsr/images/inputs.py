@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from metrichmsr.errors import InputError
 from metrichmsr.images.media import kind_by_name, kind_of_file
+from metrichmsr.images.natural_order import natural
 from metrichmsr.images.photo import MAX_PIXELS, Photo
 from metrichmsr.images.reading import read_image
 from metrichmsr.images.stems import StemNamer
@@ -151,7 +151,7 @@ def _expand(given: str, recursive: bool) -> list[Path] | InputError:
         return InputError(f"{given}: cannot be read ({getattr(error, 'strerror', None) or error})")
     if not glob.has_magic(given):
         return InputError(f"{given}: no such file or folder")
-    matches = [Path(match) for match in sorted(glob.glob(given, recursive=True), key=_natural)]
+    matches = [Path(match) for match in sorted(glob.glob(given, recursive=True), key=natural)]
     files = [match for match in matches if match.is_file()]
     # As in folders, notes and sidecars that a wide pattern catches are passed over; a pattern for nothing but unusual
     # names means them.
@@ -166,24 +166,18 @@ def _in_folder(folder: Path, recursive: bool) -> list[Path] | InputError:
     subfolders = False
     problem: list[OSError] = []
     for here, folders, names in os.walk(folder, onerror=problem.append):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
         subfolders = subfolders or bool(folders)
         if not recursive:
             folders.clear()
         names = [name for name in names if not name.startswith(".") and kind_by_name(Path(name))]
-        found += [Path(here, name) for name in sorted(names, key=_natural)]
+        found += [Path(here, name) for name in sorted(names, key=natural)]
     if problem and not found:
         return InputError(f"{folder}: cannot be read ({problem[0].strerror})")
     if not found:
         inside = f"; for its subfolders give '{folder}/**'" if subfolders and not recursive else ""
         return InputError(f"{folder}: no images or videos in this folder{inside}")
     return found
-
-
-def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key that orders numbers inside names by value."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part], name
 
 
 def _reader(path: Path, max_pixels: int) -> Callable[[], Photo]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from metrichmsr.errors import ModelFileError, UsageError
+from metrichmsr.errors import MissingPackageError, ModelFileError
 from metrichmsr.people.detection import Detections
 
 PERSON_LABELS = frozenset({"person", "people", "pedestrian", "human"})
@@ -28,7 +28,7 @@ class TransformersDetector:
         allow_download: let the library fetch what is not in its cache.
 
     Raises:
-        UsageError: ``transformers`` is not installed.
+        MissingPackageError: ``transformers`` is not installed.
         ModelFileError: no such checkpoint here, or it knows no persons.
     """
 
@@ -43,7 +43,7 @@ class TransformersDetector:
         try:
             from transformers import AutoImageProcessor, AutoModelForObjectDetection
         except ImportError as error:
-            raise UsageError(
+            raise MissingPackageError(
                 f"detector {name_or_path}: transformers is not installed (pip install 'metrichmsr[transformers]')"
             ) from error
         source = str(name_or_path)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, UInt8
 
 from metrichmsr.export.glb import GLTF_FROM_CAMERA
 from metrichmsr.export.palette import clay_color, person_color
+from metrichmsr.export.quantities import quantity
 from metrichmsr.structures import Camera, Person
 from metrichmsr.viewer.depth_maps import DepthMaps, open_depth_maps
 from metrichmsr.viewer.measure import Doubts
@@ -79,12 +80,12 @@ class PersonShapes:
     @property
     def height_text(self) -> str:
         """Stature with its sigma."""
-        return with_sigma(self.person.height_m, self.person.height_std_m)
+        return quantity(self.person.height_m, self.person.height_std_m)
 
     @property
     def distance_text(self) -> str:
         """Distance with its sigma."""
-        return with_sigma(self.person.distance_m, self.person.distance_std_m)
+        return quantity(self.person.distance_m, self.person.distance_std_m)
 
 
 class ResultContent:
@@ -260,15 +261,6 @@ class ResultContent:
             tube=distance_tube(self.eye, pelvis, person.distance_std_m),
             head=head,
         )
-
-
-def with_sigma(value: float, sigma: float) -> str:
-    """``1.67 ± 0.17 m``; metres, as many decimals as the sigma bears."""
-    if not math.isfinite(value):
-        return "? m"
-    decimals = 1 if math.isfinite(sigma) and sigma >= 0.5 else 2
-    around = f" ± {sigma:.{decimals}f}" if math.isfinite(sigma) else ""
-    return f"{value:.{decimals}f}{around} m"
 
 
 def _bytes(color: Float[np.ndarray, "3"]) -> tuple[int, int, int]:

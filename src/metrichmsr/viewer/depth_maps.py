@@ -17,10 +17,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from metrichmsr.errors import InputError
+from metrichmsr.export.find_results import RESULT
 from metrichmsr.export.schema import SceneEntry
 from metrichmsr.scene.outlines import ramps
 from metrichmsr.structures import Camera, Scene
-from metrichmsr.viewer.result_folder import RESULT, ResultFolder
+from metrichmsr.viewer.result_folder import ResultFolder
 
 # A depth that is nearer than the body's by more than this share, and twice what depth and bodies disagree by anyway, is
 # of something in front of the person.

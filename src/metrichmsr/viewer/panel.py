@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from metrichmsr.viewer.content import PersonShapes, ResultContent, with_sigma
+from metrichmsr.export.quantities import quantity
+from metrichmsr.viewer.content import PersonShapes, ResultContent
 from metrichmsr.viewer.layers import Drawn, Layer, Shown
 from metrichmsr.viewer.measure import Measured
 from metrichmsr.viewer.sequences import Entry
@@ -246,8 +247,7 @@ def about_html(content: ResultContent) -> str:
         how = f"corrected by people ({scene.get('refinement', 'yes')})" if scene["refined"] else "as it came"
         rows.append(("Depth", f"{scene['source']}, {how}"))
         if plane is not None and plane["offset_m"] is not None:
-            sigma = plane.get("offset_std_m")
-            rows.append(("Ground", f"camera {with_sigma(plane['offset_m'], sigma or float('nan'))} above it"))
+            rows.append(("Ground", f"camera {quantity(plane['offset_m'], plane.get('offset_std_m'))} above it"))
     return _lines(f"<b>{name}</b> {html.escape(text)}" for name, text in rows)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from metrichmsr.errors import MetricHMSRError
+from metrichmsr.export.read_entries import picture_of
 from metrichmsr.structures import Camera
 from metrichmsr.viewer.result_folder import ResultFolder
 
@@ -57,7 +58,7 @@ def _from_its_file(result: ResultFolder, camera: Camera) -> UInt8[np.ndarray, "h
             continue
         # Another photo may have taken the name meanwhile.
         if image is not None and image.shape[:2] == (camera.height, camera.width):
-            return _undistorted(image, camera)
+            return picture_of(result.document, image)
     return None
 
 
@@ -68,14 +69,6 @@ def _read(path: Path, frame: int | None) -> UInt8[np.ndarray, "h w 3"] | None:
     if frame is None:
         return read_image(path).rgb
     return next((shown.rgb for shown in iter_frames(path) if shown.index == frame), None)
-
-
-def _undistorted(image: np.ndarray, camera: Camera) -> np.ndarray:
-    if camera.distortion is None:
-        return image
-    from metrichmsr.geometry.distortion import undistort_image
-
-    return undistort_image(image, camera)[0]
 
 
 def _same_shape(image: np.ndarray, camera: Camera) -> bool:

@@ -10,12 +10,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from metrichmsr.errors import InputError
+from metrichmsr.export.find_results import RESULT, find_result_folders
 from metrichmsr.export.read_entries import camera_of, person_of
 from metrichmsr.export.result_json import read_result
 from metrichmsr.export.schema import PersonEntry, ResultDocument
 from metrichmsr.structures import Camera, Person
-
-RESULT = "result.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,51 +65,25 @@ class ResultFolder:
 
 
 def open_result(folder: str | Path) -> ResultFolder:
-    """Open the folder of one result; given its ``result.json``, the folder around it.
+    """Open the folder of one result.
 
     Raises:
-        InputError: it holds no result, or one that this version cannot read; names the folder and the cause.
+        InputError: it holds no result, or one that this version cannot read; names the file and the cause.
     """
-    folder = Path(folder)
-    if folder.name == RESULT:
-        folder = folder.parent
-    if not (folder / RESULT).is_file():
-        raise InputError(f"{folder}: no result in this folder: it has no {RESULT}")
-    return ResultFolder(folder, read_result(folder / RESULT))
+    return ResultFolder(Path(folder), read_result(Path(folder) / RESULT))
 
 
-def find_results(paths: Iterable[str | Path]) -> list[ResultFolder]:
-    """Open results and folders of results (what ``metrichmsr recover --out`` filled), in natural order of names.
+def open_results(paths: Iterable[str | Path]) -> list[ResultFolder]:
+    """Open results and folders of results, each result once, in the order of :func:`find_result_folders`.
 
     Raises:
-        InputError: a path is no folder, holds no result, or one that this version cannot read.
+        InputError: a path holds no result, or one that this version cannot read.
     """
     results: dict[Path, ResultFolder] = {}
-    for given in paths:
-        path = Path(given)
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
-        if path.is_dir() and not (path / RESULT).is_file():
-            inside = sorted((file.parent for file in path.glob(f"*/{RESULT}")), key=lambda folder: natural(folder.name))
-            if not inside:
-                raise InputError(
-                    f"{path}: no result in this folder (no {RESULT}, neither here nor one level below); "
-                    "make one with: metrichmsr recover PHOTO --out FOLDER"
-                )
-        else:
-            inside = [path]
-        for folder in inside:
-            result = open_result(folder)
-            results.setdefault(result.folder.resolve(), result)
+    for path in paths:
+        for folder in find_result_folders(path):
+            results.setdefault(folder.resolve(), open_result(folder))
     return list(results.values())
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that orders numbers inside names by value: ``walk_2`` before ``walk_10``."""
-    import re
-
-    parts = re.split(r"(\d+)", name.casefold())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def read_mesh(path: Path) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:

@@ -47,7 +47,7 @@ def load_depth_anything_3(model: str | None = None, *, download: bool = False, d
         device: torch device.
 
     Raises:
-        UsageError: the package is not installed.
+        MissingPackageError: the package is not installed.
         ModelFileError: the weights are missing or cannot be loaded.
     """
     model = model or first_cached(MODELS, *WEIGHTS) or MODELS[0]

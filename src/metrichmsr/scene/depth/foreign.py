@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from metrichmsr.errors import InputError, MetricHMSRError, ModelFileError, UsageError
+from metrichmsr.errors import InputError, MetricHMSRError, MissingPackageError, ModelFileError, UsageError
 from metrichmsr.scene.depth.protocol import DepthEstimate, SceneAnchors
 from metrichmsr.structures import Camera
 
@@ -99,7 +99,8 @@ def import_foreign(module: str, attribute: str, *, source: str, how: str) -> Any
         how: how to install it, for the message.
 
     Raises:
-        UsageError: it, or something it needs, is not installed.
+        MissingPackageError: it, or something it needs, is not installed.
+        UsageError: the one that is installed has no such attribute.
     """
     package = module.split(".")[0]
     try:
@@ -108,8 +109,8 @@ def import_foreign(module: str, attribute: str, *, source: str, how: str) -> Any
     except ImportError as error:
         missing = (error.name or "").split(".")[0]
         if missing and missing != package:
-            raise UsageError(f"--depth {source}: {package} needs {missing}, which is not installed") from error
-        raise UsageError(f"--depth {source}: {package} is not installed; {how}") from error
+            raise MissingPackageError(f"--depth {source}: {package} needs {missing}, which is not installed") from error
+        raise MissingPackageError(f"--depth {source}: {package} is not installed; {how}") from error
     if not hasattr(found, attribute):
         raise UsageError(f"--depth {source}: the installed {module} has no {attribute}; {how}")
     return found

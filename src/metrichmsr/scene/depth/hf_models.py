@@ -87,7 +87,7 @@ def load_hf_model(model: str, *, download: bool = False, device: str = "cpu") ->
         device: torch device.
 
     Raises:
-        UsageError: the library is not installed.
+        MissingPackageError: the library is not installed.
         ModelFileError: the weights are missing, cannot be loaded, or are of a model this cannot use.
     """
     name = f"transformers:{model}"

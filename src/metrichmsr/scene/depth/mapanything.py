@@ -57,7 +57,7 @@ def load_mapanything(model: str | None = None, *, download: bool = False, device
         device: torch device.
 
     Raises:
-        UsageError: the package is not installed.
+        MissingPackageError: the package is not installed.
         ModelFileError: the weights are missing or cannot be loaded.
     """
     if model is None:

@@ -48,7 +48,7 @@ def load_moge(model: str | None = None, *, download: bool = False, device: str =
         device: torch device.
 
     Raises:
-        UsageError: the package is not installed.
+        MissingPackageError: the package is not installed.
         ModelFileError: the weights are missing or cannot be loaded.
     """
     model = model or first_cached(MODELS, *WEIGHTS) or MODELS[0]

@@ -68,7 +68,8 @@ def load_depth_source(name: str, *, download: bool = False, device: str = "cpu",
         unit: for ``file``: what its numbers mean, see :meth:`~metrichmsr.scene.depth.file.DepthUnit.parse`.
 
     Raises:
-        UsageError: there is no such source, its package is not installed, or ``unit`` is given for another source.
+        UsageError: there is no such source, or ``unit`` is given for another source.
+        MissingPackageError: its package is not installed.
         ModelFileError: its weights are missing or cannot be loaded; the message says how to get them.
         InputError: ``file:PATH`` does not exist.
     """

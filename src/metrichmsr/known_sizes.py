@@ -1,0 +1,97 @@
+"""What the user knows of sizes: statures (``--height``), a length in the picture (``--length``). They fix the scale."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from metrichmsr.errors import UsageError
+
+
+def parse_heights(text: str | None) -> float | dict[int, float] | None:
+    """Read ``--height``: one number in metres, or JSON (text or file) of metres by person id.
+
+    Raises:
+        UsageError: it is none of these, or a height is not that of a human (0.3 to 2.7 m).
+    """
+    if text is None:
+        return None
+    try:
+        height_m = float(text)
+    except ValueError:
+        pass
+    else:
+        return _plausible_height(height_m)
+    path = Path(text)
+    try:
+        content = json.loads(path.read_text() if not text.lstrip().startswith("{") and path.is_file() else text)
+        heights = {int(person): _plausible_height(float(value)) for person, value in content.items()}
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise UsageError(f'--height {text}: neither metres nor a JSON like {{"0": 1.82}} by person id') from error
+    if any(person < 0 for person in heights):
+        raise UsageError(f"--height {text}: person ids start at 0")
+    return heights
+
+
+def _plausible_height(height_m: float) -> float:
+    if not 0.3 <= height_m <= 2.7:
+        raise UsageError(f"--height: {height_m:g} is no human stature in metres (0.3 to 2.7)")
+    return height_m
+
+
+def known_heights(heights: float | dict[int, float] | None, n: int, warnings: list[str]) -> Float[np.ndarray, "N"]:
+    """Statures of N people in metres, NaN where they are not known.
+
+    Args:
+        heights: of :func:`parse_heights`.
+        n: how many people were found.
+        warnings: where to say who a stature was taken for, and who is not there.
+    """
+    known = np.full(n, np.nan)
+    if isinstance(heights, float):
+        known[:] = heights
+        if n > 1:
+            warnings.append(f"--height {heights:g} was taken for all {n} people; give a JSON by id to tell them apart")
+    elif isinstance(heights, dict):
+        for person, height in heights.items():
+            if person < n:
+                known[person] = height
+            else:
+                warnings.append(f"--height names person {person}, but only {n} were found")
+    return known
+
+
+def known_depths(
+    length: tuple[float, float, float, float, float] | None,
+    boxes_xyxy: Float[np.ndarray, "N 4"],
+    K: Float[np.ndarray, "3 3"],
+    warnings: list[str],
+) -> Float[np.ndarray, "N"]:
+    """z-depths of N people in metres: of the one nearest to a known length focal · metres / pixels, else NaN.
+
+    Args:
+        length: ends in pixels (x0, y0, x1, y1) and metres, upright at the distance of the person nearest to it.
+        boxes_xyxy: of the people, pixels.
+        K: of the picture.
+        warnings: where to say whose distance it fixes.
+
+    Raises:
+        UsageError: both ends are the same pixel.
+    """
+    known = np.full(len(boxes_xyxy), np.nan)
+    if length is None or not len(known):
+        return known
+    u0, v0, u1, v1, metres = length
+    ends = np.array([[u0, v0, 1.0], [u1, v1, 1.0]]) @ np.linalg.inv(K).T
+    span = float(np.linalg.norm(ends[1, :2] - ends[0, :2]))
+    if span == 0:
+        raise UsageError("--length: its two ends are the same pixel")
+    middle = np.array([(u0 + u1) / 2, (v0 + v1) / 2])
+    gap = np.maximum(np.maximum(boxes_xyxy[:, :2] - middle, middle - boxes_xyxy[:, 2:]), 0)
+    nearest = int(np.linalg.norm(gap, axis=1).argmin())
+    known[nearest] = metres / span
+    warnings.append(f"the known length fixes the distance of person {nearest}")
+    return known
