@@ -46,7 +46,7 @@ class ConvertArgs:
     fps: float | None = None
     """With --animation: frames a second (default: the video's own; of pictures, 30)."""
     body: Literal["anny", "smpl", "smplh", "smplx"] | None = None
-    """Express the bodies in another model, fitted to their keypoints."""
+    """Express the bodies in another model, fitted to their keypoints: anny's in yours, or yours in anny."""
     body_model_dir: Path | None = None
     """Folder with your SMPL, SMPL-H or SMPL-X files; also needed where the result's bodies are of these models."""
     debug: bool = False
@@ -95,8 +95,10 @@ def convert(args: ConvertArgs) -> int:
     if args.animation:
         return _animate(args)
     document = read_result(args.result / "result.json")
-    bodies = {args.body} if args.body else {entry["body_model"] for entry in document["people"]}
-    for body in sorted(bodies):
+    bodies = {entry["body_model"] for entry in document["people"]}
+    if bodies == {args.body}:
+        raise InputError(f"{args.result / 'result.json'}: its bodies are of {args.body} already")
+    for body in {args.body} if args.body else sorted(bodies):
         check_formats(formats, body)
     target = None if args.body is None else load_body_model(args.body, body_model_dir=args.body_model_dir)
     recovery = read_recovery(args.result, image=args.image, body_model_dir=args.body_model_dir)
@@ -198,12 +200,16 @@ def _in_another_body(
     from metrichmsr.bodies import load_body_model
     from metrichmsr.bodies.change_body import change_body
 
-    if not people:
-        return (), []
-    source = load_body_model(people[0].body_model, body_model_dir=body_model_dir)
-    changed, gaps = change_body(people, source, target)
-    return changed, [
-        f"person {person.id}: {target.name} was fitted to the keypoints of the {source.name} body: "
-        f"{gap.keypoints_mm:.0f} mm apart on average, surfaces {gap.surface_mm:.0f} mm, stature {gap.height_mm:+.0f} mm"
-        for person, gap in zip(people, gaps, strict=True)
-    ]
+    changed = {person.id: person for person in people}
+    lines: dict[int, str] = {}
+    for name in sorted({person.body_model for person in people} - {target.name}):
+        source = load_body_model(name, body_model_dir=body_model_dir)
+        of_source = [person for person in people if person.body_model == name]
+        for person, gap in zip(*change_body(of_source, source, target), strict=True):
+            changed[person.id] = person
+            lines[person.id] = (
+                f"person {person.id}: {target.name} was fitted to the keypoints of the {name} body: "
+                f"{gap.keypoints_mm:.0f} mm apart on average, surfaces {gap.surface_mm:.0f} mm, "
+                f"stature {gap.height_mm:+.0f} mm"
+            )
+    return tuple(changed[person.id] for person in people), [lines[id_] for id_ in changed if id_ in lines]
