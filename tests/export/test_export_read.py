@@ -210,4 +210,5 @@ def test_only_bodies_of_another_model_are_fitted(result, capsys):
     assert "person 1" not in out
     people = read_result(folder.with_name("one") / "result.json")["people"]
     assert [person["body_model"] for person in people] == ["anny", "anny"]
-    np.testing.assert_allclose(list(people[1]["pose"].values()), list(mixed["people"][1]["pose"].values()), atol=1e-5)
+    poses = [np.array(list(entry["pose"].values()), float) for entry in (people[1], mixed["people"][1])]
+    np.testing.assert_allclose(*poses, atol=1e-5)
