@@ -9,69 +9,12 @@ import pytest
 import torch
 import trimesh
 from export_people import posed_person
+from gltf_file import Gltf
 
 from metrichmsr.bodies.kinematics import KinematicTree, blend_skin
 from metrichmsr.export.glb import GLTF_FROM_CAMERA, scene_glb
 from metrichmsr.export.gltf_skin import skin_attributes
 from metrichmsr.export.skeleton import Skeleton
-
-pygltflib = pytest.importorskip("pygltflib")
-
-_DTYPES = {5121: np.uint8, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
-
-
-class Gltf:
-    """A file as pygltflib reads it, and what a viewer makes of it."""
-
-    def __init__(self, data: bytes) -> None:
-        self.file = pygltflib.GLTF2().load_from_bytes(data)
-        self.nodes = self.file.nodes
-        self.parent = {child: i for i, node in enumerate(self.nodes) for child in node.children or ()}
-
-    def values(self, accessor: int) -> np.ndarray:
-        entry = self.file.accessors[accessor]
-        view = self.file.bufferViews[entry.bufferView]
-        width = _WIDTHS[entry.type]
-        values = np.frombuffer(
-            self.file.binary_blob(), _DTYPES[entry.componentType], entry.count * width, view.byteOffset
-        ).reshape(-1, width)
-        return values.reshape(-1, 4, 4).swapaxes(1, 2) if width == 16 else values
-
-    def weights(self, attributes) -> tuple[np.ndarray, np.ndarray]:
-        """Both sets side by side: weights and joints."""
-        weights = [self.values(attributes.WEIGHTS_0), self.values(attributes.WEIGHTS_1)]
-        joints = [self.values(attributes.JOINTS_0), self.values(attributes.JOINTS_1)]
-        return np.hstack(weights), np.hstack(joints)
-
-    def index(self, name: str) -> int:
-        (found,) = (i for i, node in enumerate(self.nodes) if node.name == name and node.mesh is not None)
-        return found
-
-    def world(self, node: int, turns: dict[int, np.ndarray] | None = None) -> np.ndarray:
-        """Global matrix; ``turns`` rotates nodes further, in their own axes."""
-        entry = self.nodes[node]
-        local = np.eye(4) if entry.matrix is None else np.reshape(entry.matrix, (4, 4)).T.astype(float)
-        if entry.rotation is not None:
-            x, y, z, w = entry.rotation
-            cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-            local[:3, :3] = np.eye(3) + 2 * w * cross + 2 * cross @ cross
-        if entry.translation is not None:
-            local[:3, 3] = entry.translation
-        if turns and node in turns:
-            local[:3, :3] = local[:3, :3] @ turns[node]
-        return self.world(self.parent[node], turns) @ local if node in self.parent else local
-
-    def skinned(self, name: str, turns: dict[int, np.ndarray] | None = None) -> np.ndarray:
-        """Vertices of a skinned mesh in the world: Σ w · joint · inverse bind · v (§3.7.3.3); its node counts not."""
-        node = self.nodes[self.index(name)]
-        skin = self.file.skins[node.skin]
-        attributes = self.file.meshes[node.mesh].primitives[0].attributes
-        inverse = self.values(skin.inverseBindMatrices).astype(float)
-        matrices = np.stack([self.world(j, turns) @ inverse[i] for i, j in enumerate(skin.joints)])
-        weights, joints = self.weights(attributes)
-        points = np.column_stack([self.values(attributes.POSITION), np.ones(len(weights))])
-        return np.einsum("vk,vkab,vb->va", weights, matrices[joints], points)[:, :3]
 
 
 @pytest.fixture(scope="module")

@@ -147,8 +147,9 @@ def test_a_body_changed_into_its_own_model_stays(anny, result):
     assert people[0].score == recovery.people[0].score
 
 
-def test_convert_writes_a_whole_result_in_the_other_body(result, tiny_smpl, monkeypatch, capsys):
-    _, folder = result
+@pytest.fixture
+def loads_tiny_smpl(tiny_smpl, monkeypatch):
+    """The user's files are made-up models."""
     import metrichmsr.bodies as bodies
 
     load = bodies.load_body_model
@@ -157,6 +158,11 @@ def test_convert_writes_a_whole_result_in_the_other_body(result, tiny_smpl, monk
         return load(name) if name == "anny" else tiny_smpl(name)
 
     monkeypatch.setattr(bodies, "load_body_model", load_or_make)
+
+
+@pytest.mark.usefixtures("loads_tiny_smpl")
+def test_convert_writes_a_whole_result_in_the_other_body(result, capsys):
+    _, folder = result
     assert cli.main(["convert", str(folder), "--body", "smpl", "--to", "amass"]) == 0
     out = capsys.readouterr().out
     assert "mm apart on average" in out
@@ -167,3 +173,42 @@ def test_convert_writes_a_whole_result_in_the_other_body(result, tiny_smpl, monk
     for name in ("person_0_amass.npz", "person_1.ply", "depth.npz"):
         assert (other / name).is_file()
     assert (folder / "result.json").is_file()
+
+
+@pytest.mark.usefixtures("loads_tiny_smpl")
+def test_convert_brings_bodies_back_to_anny(result, anny, capsys):
+    """How near the two bodies are is for tests/bodies/test_bodies_transfer.py: the model here has no person's form."""
+    recovery, folder = result
+    assert cli.main(["convert", str(folder), "--body", "smplx"]) == 0
+    assert cli.main(["convert", str(folder.with_name("pair_smplx")), "--body", "anny", "--to", "bvh"]) == 0
+    assert "anny was fitted to the keypoints of the smplx body" in capsys.readouterr().out
+    back = folder.with_name("pair_smplx_anny")
+    again = read_recovery(back)
+    assert [person.body_model for person in again.people] == ["anny", "anny"]
+    assert (back / "person_1.bvh").is_file()
+    for before, after in zip(recovery.people, again.people, strict=True):
+        assert tuple(after.pose) == anny.bone_names
+        assert tuple(after.shape) == anny.shape_names
+        assert after.vertices_m.shape == before.vertices_m.shape
+        np.testing.assert_array_equal(after.keypoints_2d_px, before.keypoints_2d_px)
+
+
+@pytest.mark.usefixtures("loads_tiny_smpl")
+def test_only_bodies_of_another_model_are_fitted(result, capsys):
+    _, folder = result
+    assert cli.main(["convert", str(folder), "--body", "anny"]) == 2
+    assert "its bodies are of anny already" in capsys.readouterr().err
+    assert cli.main(["convert", str(folder), "--body", "smpl"]) == 0
+    file = folder / "result.json"
+    mixed, other = (json.loads(path.read_text()) for path in (file, folder.with_name("pair_smpl") / "result.json"))
+    mixed["people"][0] = other["people"][0]
+    file.write_text(json.dumps(mixed))
+    capsys.readouterr()
+    assert cli.main(["convert", str(folder), "--body", "anny", "--out", str(folder.with_name("one"))]) == 0
+    out = capsys.readouterr().out
+    assert "person 0: anny was fitted to the keypoints of the smpl body" in out
+    assert "person 1" not in out
+    people = read_result(folder.with_name("one") / "result.json")["people"]
+    assert [person["body_model"] for person in people] == ["anny", "anny"]
+    poses = [np.array(list(entry["pose"].values()), float) for entry in (people[1], mixed["people"][1])]
+    np.testing.assert_allclose(*poses, atol=1e-5)

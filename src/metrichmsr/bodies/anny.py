@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,31 +23,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from metrichmsr.bodies.anny_asset import ASSET, AnnyData, read_asset
-from metrichmsr.bodies.kinematics import KinematicTree, blend_skin, faces_within
+from metrichmsr.bodies.kinematics import KinematicTree, faces_within
 from metrichmsr.bodies.landmarks import PointRegressor
 from metrichmsr.bodies.nearest_rotation import nearest_rotation
 from metrichmsr.bodies.phenotype_grid import corner_weights
-from metrichmsr.bodies.protocol import BodyModel, BodyOutput, RestBody
-from metrichmsr.structures import COCO17
-
-
-@dataclass(frozen=True)
-class Skinning:
-    """Rest bodies and what takes them to their pose: v' = Σ_j w_j (R_j v + t_j)."""
-
-    rest_m: Float[Tensor, "B 3 V"]
-    """Shaped, unposed vertices in planes of x, y, z; a batch of one where all bodies have one shape."""
-    rest_joints_m: Float[Tensor, "B J 3"]
-    """Bone heads of the shaped, unposed body."""
-    rotations: Float[Tensor, "B J 3 3"]
-    """R of each bone."""
-    shifts_m: Float[Tensor, "B J 3"]
-    """t of each bone."""
-    joints_m: Float[Tensor, "B J 3"]
-    """Bone heads of the posed body."""
-    bone_rotations: Float[Tensor, "B J 3 3"]
-    """Rotation of each bone from the identity pose."""
-    height_m: Float[Tensor, "B"]
+from metrichmsr.bodies.protocol import BodyModel, RestBody, Skinning
 
 
 class AnnyBody(BodyModel):
@@ -175,22 +154,13 @@ class AnnyBody(BodyModel):
         """Stature of the rest body, heel to crown, metres: its vertical extent, as ``anny.anthropometry`` has it."""
         return self._height(self._blend(shape))
 
-    def forward(
-        self,
-        pose: Float[Tensor, "B J 3 3"],
-        shape: Float[Tensor, "B S"],
-        translation_m: Float[Tensor, "B 3"] | None = None,
-    ) -> BodyOutput:
-        """See :meth:`BodyModel.forward`."""
-        return self.pose_with(self.skinning(pose, shape, translation_m))
-
     def skinning(
         self,
         pose: Float[Tensor, "B J 3 3"],
         shape: Float[Tensor, "B S"],
         translation_m: Float[Tensor, "B 3"] | None = None,
     ) -> Skinning:
-        """What moves the rest body, and whatever else hangs on its bones (clothes); arguments as of ``forward``."""
+        """See :meth:`BodyModel.skinning`."""
         blend = self._blend(shape)
         heads = self._heads(blend)
         turns = nearest_rotation(self._turn_template + (blend @ self._turn_basis).unflatten(-1, (-1, 3, 3)))
@@ -210,20 +180,6 @@ class AnnyBody(BodyModel):
             joints_m=joints,
             bone_rotations=rotations,
             height_m=self._height(blend).expand(len(pose)),
-        )
-
-    def pose_with(self, skinning: Skinning) -> BodyOutput:
-        """The posed body of a skinning."""
-        vertices = blend_skin(skinning.rest_m, self.skin, skinning.rotations, skinning.shifts_m)
-        joints = skinning.joints_m
-        points = self.points(vertices, joints)
-        return BodyOutput(
-            vertices_m=vertices[:, : self._n_shown],
-            joints_m=joints,
-            coco17_m=points[:, : len(COCO17)],
-            landmarks33_m=points[:, len(COCO17) :],
-            bone_rotations=skinning.bone_rotations,
-            height_m=skinning.height_m,
         )
 
     def restricted_to(self, vertex_ids: Int[Tensor, "N"]) -> AnnyBody:

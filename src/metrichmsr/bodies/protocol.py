@@ -19,7 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from metrichmsr.bodies.kinematics import blend_skin
 from metrichmsr.bodies.landmarks import PointRegressor
+from metrichmsr.structures import COCO17
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,26 @@ class RestBody:
     """Mesh vertices of the shaped, unposed body, metres."""
     joints_m: Float[Tensor, "B J 3"]
     """Bone heads of the shaped, unposed body, metres."""
+
+
+@dataclass(frozen=True)
+class Skinning:
+    """Rest bodies and what takes them to their pose: v' = Σ_j w_j (R_j v + t_j)."""
+
+    rest_m: Float[Tensor, "B 3 V"]
+    """Shaped, unposed vertices in planes of x, y, z; a batch of one where all bodies have one. SMPL's bulge with the
+    pose."""
+    rest_joints_m: Float[Tensor, "B J 3"]
+    """Bone heads of the shaped, unposed body."""
+    rotations: Float[Tensor, "B J 3 3"]
+    """R of each bone."""
+    shifts_m: Float[Tensor, "B J 3"]
+    """t of each bone."""
+    joints_m: Float[Tensor, "B J 3"]
+    """Bone heads of the posed body."""
+    bone_rotations: Float[Tensor, "B J 3 3"]
+    """Rotation of each bone from the identity pose."""
+    height_m: Float[Tensor, "B"]
 
 
 class BodyModel(nn.Module, ABC):
@@ -95,6 +117,14 @@ class BodyModel(nn.Module, ABC):
         """Stature of the rest-pose body in metres; fast and differentiable, without building the mesh."""
 
     @abstractmethod
+    def skinning(
+        self,
+        pose: Float[Tensor, "B J 3 3"],
+        shape: Float[Tensor, "B S"],
+        translation_m: Float[Tensor, "B 3"] | None = None,
+    ) -> Skinning:
+        """What moves the rest body, and whatever else hangs on its bones (clothes); arguments as of ``forward``."""
+
     def forward(
         self,
         pose: Float[Tensor, "B J 3 3"],
@@ -108,6 +138,21 @@ class BodyModel(nn.Module, ABC):
             shape: shape parameters in the order of ``shape_names``; a batch of one is shared by all poses.
             translation_m: position of the pelvis joint, metres; the origin if left out.
         """
+        return self.pose_with(self.skinning(pose, shape, translation_m))
+
+    def pose_with(self, skinning: Skinning) -> BodyOutput:
+        """The posed body of a skinning."""
+        vertices = blend_skin(skinning.rest_m, self.skin, skinning.rotations, skinning.shifts_m)
+        joints = skinning.joints_m
+        points = self.points(vertices, joints)
+        return BodyOutput(
+            vertices_m=vertices[:, : self.num_vertices],
+            joints_m=joints,
+            coco17_m=points[:, : len(COCO17)],
+            landmarks33_m=points[:, len(COCO17) :],
+            bone_rotations=skinning.bone_rotations,
+            height_m=skinning.height_m,
+        )
 
     @abstractmethod
     def restricted_to(self, vertex_ids: Int[Tensor, "N"]) -> BodyModel:

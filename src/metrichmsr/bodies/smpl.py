@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from metrichmsr.bodies.kinematics import KinematicTree, blend_skin, faces_within
+from metrichmsr.bodies.kinematics import KinematicTree, faces_within
 from metrichmsr.bodies.landmarks import PointRegressor
-from metrichmsr.bodies.protocol import BodyModel, BodyOutput, RestBody
+from metrichmsr.bodies.protocol import BodyModel, RestBody, Skinning
 from metrichmsr.bodies.smpl_files import SmplData, find_smpl_file, read_smpl_file
 from metrichmsr.errors import ModelFileError
 from metrichmsr.structures import BLAZEPOSE33, COCO17
@@ -160,13 +160,13 @@ class SmplBody(BodyModel):
         y = self._stature_template + shape @ self._stature_basis
         return y.amax(-1) - y.amin(-1)
 
-    def forward(
+    def skinning(
         self,
         pose: Float[Tensor, "B J 3 3"],
         shape: Float[Tensor, "B S"],
         translation_m: Float[Tensor, "B 3"] | None = None,
-    ) -> BodyOutput:
-        """See :meth:`BodyModel.forward`."""
+    ) -> Skinning:
+        """See :meth:`BodyModel.skinning`."""
         heads = self._heads(shape)
         offsets = heads - heads[:, self.tree.safe_parents]
         rotations = self.tree.rotations(pose)
@@ -176,14 +176,12 @@ class SmplBody(BodyModel):
         joints = joints.expand(len(pose), -1, -1)
         feature = (pose[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).flatten(1)
         rest = self._rest_vertices(shape) + (feature @ self.pose_basis).unflatten(-1, (3, -1))
-        shift = joints - (rotations @ heads[..., None]).squeeze(-1)
-        vertices = blend_skin(rest, self.skin, rotations, shift)
-        points = self.points(vertices, joints)
-        return BodyOutput(
-            vertices_m=vertices[:, : self._n_shown],
+        return Skinning(
+            rest_m=rest,
+            rest_joints_m=heads.expand(len(pose), -1, -1),
+            rotations=rotations,
+            shifts_m=joints - (rotations @ heads[..., None]).squeeze(-1),
             joints_m=joints,
-            coco17_m=points[:, : len(COCO17)],
-            landmarks33_m=points[:, len(COCO17) :],
             bone_rotations=rotations,
             height_m=self.height(shape).expand(len(pose)),
         )

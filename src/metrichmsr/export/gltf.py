@@ -82,7 +82,14 @@ class GltfBuilder:
         return self.add("images", {"bufferView": self._view(encoded, None), "mimeType": mime_type})
 
     def mesh(
-        self, name: str, attributes: Mapping[str, np.ndarray], triangles: np.ndarray, *, material: int | None = None
+        self,
+        name: str,
+        attributes: Mapping[str, np.ndarray],
+        triangles: np.ndarray,
+        *,
+        material: int | None = None,
+        targets: np.ndarray | None = None,
+        target_weights: np.ndarray | None = None,
     ) -> int:
         """Store a mesh of one primitive; returns its index in ``meshes``.
 
@@ -92,6 +99,8 @@ class GltfBuilder:
                 each with one row a vertex.
             triangles: F×3 vertex indices, counter-clockwise seen from outside.
             material: Index in ``materials``.
+            targets: K×V×3 morph targets: what each adds to POSITION, float32.
+            target_weights: K shares of them where nothing animates the mesh.
         """
         primitive: dict[str, Any] = {
             "attributes": {
@@ -102,7 +111,14 @@ class GltfBuilder:
         }
         if material is not None:
             primitive["material"] = material
-        return self.add("meshes", {"name": name, "primitives": [primitive]})
+        if targets is not None and len(targets):
+            primitive["targets"] = [
+                {"POSITION": self.array(target, target="vertices", bounds=True)} for target in targets
+            ]
+        entry: dict[str, Any] = {"name": name, "primitives": [primitive]}
+        if target_weights is not None and len(target_weights):
+            entry["weights"] = target_weights.tolist()
+        return self.add("meshes", entry)
 
     def to_glb(self) -> bytes:
         """The finished file: header, JSON chunk, binary chunk."""

@@ -1,9 +1,9 @@
 """A person's bones and skin in glTF.
 
-The bind pose **is** the recovered pose: stored vertices are the posed ones, and each inverse bind matrix is the inverse
-of its posed joint. Skinning then gives the stored vertices back whatever the weights are, so a reader that ignores
-skins (trimesh), one that skins (three.js) and one that builds an armature (Blender) all show the body that was
-recovered, where it stands. Turning a joint from there bends the body.
+Of a single picture, the bind pose **is** the recovered pose: stored vertices are the posed ones, and each inverse bind
+matrix is the inverse of its posed joint. Skinning then gives the stored vertices back whatever the weights are, so a
+reader that ignores skins (trimesh), one that skins (three.js) and one that builds an armature (Blender) all show the
+body that was recovered, where it stands. Turning a joint from there bends the body.
 
 Source: glTF 2.0 specification, §3.7.3 (skins).
 """
@@ -58,26 +58,46 @@ def add_skin(
     for bone, parent in enumerate(skeleton.parents[1:], start=1):
         local[bone] = rotations[parent].T @ rotations[bone]
         steps[bone] = rotations[parent].T @ (heads[bone] - heads[parent])
-    quaternions = quaternions_xyzw(local)
+    inverse = np.tile(np.eye(4), (len(heads), 1, 1))
+    inverse[:, :3, :3] = rotations.transpose(0, 2, 1)
+    inverse[:, :3, 3] = -(inverse[:, :3, :3] @ heads[..., None])[..., 0]
+    return add_bones(builder, name, skeleton, steps, quaternions_xyzw(local), inverse)
+
+
+def add_bones(
+    builder: GltfBuilder,
+    name: str,
+    skeleton: Skeleton,
+    steps_m: Float[np.ndarray, "J 3"],
+    quaternions: Float[np.ndarray, "J 4"],
+    inverse_bind: Float[np.ndarray, "J 4 4"],
+) -> tuple[int, int]:
+    """Store joints and skin; returns the indices of the skin and of the root joint's node, whose bones follow in order.
+
+    Args:
+        builder: the file.
+        name: of the skin.
+        skeleton: names and tree of the bones.
+        steps_m: from its parent's head to each bone's head, in the parent's bone axes.
+        quaternions: (x, y, z, w) of each bone's axes in its parent's.
+        inverse_bind: from stored vertices to each bone's axes.
+    """
     first = len(builder.document.get("nodes", ()))
     for bone, bone_name in enumerate(skeleton.names):
         node = {
             "name": bone_name,
-            "translation": steps[bone].tolist(),
+            "translation": steps_m[bone].tolist(),
             "rotation": quaternions[bone].tolist(),
         }
         children = [first + child for child in skeleton.children(bone)]
         builder.add("nodes", {**node, "children": children} if children else node)
-    inverse = np.tile(np.eye(4), (len(heads), 1, 1))
-    inverse[:, :3, :3] = rotations.transpose(0, 2, 1)
-    inverse[:, :3, 3] = -(inverse[:, :3, :3] @ heads[..., None])[..., 0]
     skin = builder.add(
         "skins",
         {
             "name": name,
-            "joints": list(range(first, first + len(heads))),
+            "joints": list(range(first, first + len(skeleton.names))),
             "skeleton": first,
-            "inverseBindMatrices": builder.array(inverse.astype(np.float32)),
+            "inverseBindMatrices": builder.array(inverse_bind.astype(np.float32)),
         },
     )
     return skin, first

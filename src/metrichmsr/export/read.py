@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from metrichmsr.errors import InputError
 from metrichmsr.export.read_entries import (
@@ -91,17 +91,28 @@ def read_people(
     return tuple(people)
 
 
+def body_parameters(
+    entry: PersonEntry, body: BodyModel, where: Path
+) -> tuple[Float[np.ndarray, "J 3"], Float[np.ndarray, "S"], Float[np.ndarray, "3"]]:
+    """Rotation vectors (radians), shape and pelvis joint (camera frame, metres) of an entry, in the model's order.
+
+    Raises:
+        InputError: ``where`` (the file) has bones or shapes that the body model has not.
+    """
+    if tuple(entry["pose"]) != body.bone_names or not set(entry["shape"]) <= set(body.shape_names):
+        raise InputError(f"{where}: person {entry['id']} has other bones or shapes than the body model {body.name}")
+    rotvecs = np.array([numbers(row) for row in entry["pose"].values()])
+    shape = np.array([number(entry["shape"].get(name, 0.0)) for name in body.shape_names])
+    return rotvecs, shape, numbers(entry["translation_m"])
+
+
 def _person(entry: PersonEntry, body: BodyModel, where: Path) -> Person:
     import roma
     import torch
 
     from metrichmsr.bodies.rig import rig_of
 
-    if tuple(entry["pose"]) != body.bone_names or not set(entry["shape"]) <= set(body.shape_names):
-        raise InputError(f"{where}: person {entry['id']} has other bones or shapes than the body model {body.name}")
-    rotvecs = np.array([numbers(row) for row in entry["pose"].values()])
-    shape = np.array([number(entry["shape"].get(name, 0.0)) for name in body.shape_names])
-    place = numbers(entry["translation_m"])
+    rotvecs, shape, place = body_parameters(entry, body, where)
     with torch.no_grad():
         like = body.default_shape()
         pose = roma.rotvec_to_rotmat(torch.from_numpy(rotvecs)).to(like)[None]

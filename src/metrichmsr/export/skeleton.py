@@ -56,15 +56,20 @@ class Skeleton:
         if len(rig.skin_bones) != len(person.vertices_m):
             raise ValueError(f"person {person.id}: weights for {len(rig.skin_bones)} vertices")
         pose = rotations_from_rotvecs(np.stack([np.asarray(r, np.float64) for r in person.pose.values()]))
+        return cls.posed(tuple(person.pose), rig, pose, np.asarray(person.joints_m, np.float64))
+
+    @classmethod
+    def posed(
+        cls, names: tuple[str, ...], rig: Rig, pose: Float[np.ndarray, "J 3 3"], heads_m: Float[np.ndarray, "J 3"]
+    ) -> Skeleton:
+        """A body model's bones in a pose, from where their heads are in the camera frame, metres."""
         rotations = pose.copy()
         for bone, parent in enumerate(rig.parents[1:], start=1):
             rotations[bone] = rotations[parent] @ pose[bone]
-        heads = np.asarray(person.joints_m, np.float64)
-        offsets = np.zeros_like(heads)
+        offsets = np.zeros_like(heads_m)
         for bone, parent in enumerate(rig.parents[1:], start=1):
-            offsets[bone] = rotations[parent].T @ (heads[bone] - heads[parent])
-        names = tuple(person.pose)
-        return cls(names, rig.parents, heads, pose, rotations, offsets, _bone_axes(rig, offsets))
+            offsets[bone] = rotations[parent].T @ (heads_m[bone] - heads_m[parent])
+        return cls(names, rig.parents, heads_m, pose, rotations, offsets, _bone_axes(rig, offsets))
 
     def bone_rotations(self) -> Float[np.ndarray, "J 3 3"]:
         """Bone axes to camera frame."""

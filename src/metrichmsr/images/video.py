@@ -94,6 +94,16 @@ def count_frames(path: str | Path) -> int | None:
         return None if seconds is None or not stream.average_rate else round(seconds * float(stream.average_rate))
 
 
+def frame_rate(path: str | Path) -> float | None:
+    """Frames a second, on average, as the file states them; None where it does not.
+
+    Raises:
+        InputError: as :func:`iter_frames`.
+    """
+    with _opened(Path(path)) as (_, stream):
+        return float(stream.average_rate) if stream.average_rate else None
+
+
 def _frames(
     path: Path, every: int, start: float, end: float, max_frames: int | None, max_pixels: int
 ) -> Iterator[VideoFrame]:

@@ -12,6 +12,7 @@
 | :mod:`~metrichmsr.people.heatmaps`, :mod:`~metrichmsr.people.fusion` | confidence, uncertainty, joining two networks |
 | :mod:`~metrichmsr.people.regions`, :mod:`~metrichmsr.people.crops` | where to crop, and sampling it |
 | :mod:`~metrichmsr.people.blazepose`, :mod:`~metrichmsr.people.movenet` | the two networks |
+| :mod:`~metrichmsr.people.linking` | who is the same person in the frames of a sequence |
 | :mod:`~metrichmsr.people.weight_files` | how their weights are stored |
 """
 

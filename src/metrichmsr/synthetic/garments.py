@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
-from metrichmsr.bodies.anny import AnnyBody, Skinning
+from metrichmsr.bodies.anny import AnnyBody
+from metrichmsr.bodies.protocol import Skinning
 from metrichmsr.errors import ModelFileError
 
 HELPERS = Path(__file__).parent.parent / "weights" / "anny_helpers.npz"
