@@ -24,12 +24,14 @@ from machine import describe_machine
 from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.calibration import estimate_view
 from metrichmsr.hmr.crop_evidence import Up, UpDirection, evidence_from_landmarks
+from metrichmsr.hmr.face_cue import stature_likelihood
 from metrichmsr.hmr.network import MetricBodies
 from metrichmsr.hmr.regress import WEIGHTS, Regressor, ankles_seen
 from metrichmsr.hmr.stature import as_photographed, distance_sigma, footing, fuse, summary
 from metrichmsr.hmr.stature_grid import GROWN_UP_M
 from metrichmsr.people import Landmarker, MoveNetDetector, People, find_people
 from metrichmsr.people.detection import box_iou
+from metrichmsr.people.faces import FaceReader, Faces
 from metrichmsr.synthetic.shot_files import read_shots
 from metrichmsr.synthetic.shots import Shot
 
@@ -45,6 +47,7 @@ class Scene:
     truth: list[int]
     """Row of the shot's people for each one found; −1 where it is nobody's box."""
     estimated: Up
+    faces: Faces
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,14 @@ class Told:
 
 def read_scenes(folder: Path, count: int) -> list[Scene]:
     """Scenes in which somebody is found."""
-    detector, landmarker = MoveNetDetector(), Landmarker()
+    detector, landmarker, faces = MoveNetDetector(), Landmarker(), FaceReader()
     scenes = []
     for shot in read_shots(folder, fields=("image", "depth", "person", "ground")):
         people = find_people(shot.image, detector=detector, landmarker=landmarker)
         rows = match(people.detections.boxes_xyxy, shot)
         if any(row >= 0 for row in rows):
-            scenes.append(Scene(shot, people, rows, estimate_view(shot.image).up))
+            seen = faces(shot.image, people.landmarks)
+            scenes.append(Scene(shot, people, rows, estimate_view(shot.image).up, seen))
         if len(scenes) == count:
             break
     return scenes
@@ -110,6 +114,7 @@ def methods(regressor: Regressor) -> dict[str, Callable[[Scene], Told]]:
         up: Callable[[Scene], Up | None],
         *,
         rare_children: bool = True,
+        faces: bool = True,
         ground: bool = False,
         company: bool = False,
         known: bool = False,
@@ -121,6 +126,9 @@ def methods(regressor: Regressor) -> dict[str, Callable[[Scene], Told]]:
             person = out.stature_logits.softmax(-1)
             if rare_children:
                 person = as_photographed(person)
+            if faces:
+                person = person * stature_likelihood(scene.faces)
+                person = person / person.sum(-1, keepdim=True)
             stand, sigma = None, math.inf
             if ground and seen is not None:
                 direction = torch.tensor(seen.direction, dtype=torch.float32)
@@ -156,11 +164,13 @@ def methods(regressor: Regressor) -> dict[str, Callable[[Scene], Told]]:
     }
     if regressor.network.heads.stature is not None:
         rows |= {
-            "median of its distribution, up withheld": fused(none, rare_children=False),
-            "median of its distribution": fused(estimated, rare_children=False),
-            "… with children as rare as in photographs": fused(estimated),
+            "median of its distribution, up withheld": fused(none, rare_children=False, faces=False),
+            "median of its distribution": fused(estimated, rare_children=False, faces=False),
+            "… with children as rare as in photographs": fused(estimated, faces=False),
+            "… and faces": fused(estimated),
             "… and the ground, each alone": fused(estimated, ground=True),
             "… and the ground, all together (what `recover` does)": fused(estimated, ground=True, company=True),
+            "the same without faces": fused(estimated, faces=False, ground=True, company=True),
             "the same, true up": fused(true, ground=True, company=True),
             "the same, one stature given": fused(estimated, ground=True, company=True, known=True),
         }

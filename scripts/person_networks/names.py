@@ -1,7 +1,7 @@
 """Which convolution of the original files becomes which weight of our modules.
 
-BlazePose's file has no names worth keeping; its convolutions are matched by their order of execution. MoveNet's are
-matched by name.
+BlazePose's file has no names worth keeping; its convolutions are matched by their order of execution. MoveNet's and the
+face network's are matched by name.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from metrichmsr.people.blazepose import STAGES, TOWER, BlazePoseHeavy
+from metrichmsr.people.face_network import FaceNetwork
 from metrichmsr.people.movenet import BACKBONE, MoveNetMultiPose
 from person_networks.tfjs_reader import read_tfjs_weights
 from person_networks.tflite_reader import read_tflite
@@ -122,4 +123,45 @@ def movenet_state(path: Path) -> dict[str, Tensor]:
         if bias_name is not None:
             state[f"{ours}.bias"] = torch.from_numpy(original[f"StatefulPartitionedCall/{bias_name}"].copy())
     MoveNetMultiPose().load_state_dict(state)
+    return state
+
+
+def face_names() -> Iterator[tuple[str, str]]:
+    """Our names of the face network's parts and the original's."""
+    yield "stem", "entry_flow/conv_in"
+    reductions = {
+        "entry.0": "entry_flow/reduction_block_0",
+        "entry.1": "entry_flow/reduction_block_1",
+        "exit.0": "exit_flow/reduction_block",
+    }
+    for ours, theirs in reductions.items():
+        yield from ((f"{ours}.separable.{i}", f"{theirs}/separable_conv{i}") for i in range(2))
+        yield f"{ours}.shortcut", f"{theirs}/expansion_conv"
+    for block in range(2):
+        parts = range(3)
+        yield from (
+            (f"middle.{block}.separable.{i}", f"middle_flow/main_block_{block}/separable_conv{i}") for i in parts
+        )
+    yield "exit.1", "exit_flow/separable_conv"
+    yield "age", "fc/age"
+    yield "sex", "fc/gender"
+
+
+def face_state(path: Path) -> dict[str, Tensor]:
+    """State dict of :class:`FaceNetwork` from ``age_gender_model-weights_manifest.json``."""
+    original = {name: torch.from_numpy(weight.copy()) for name, weight in read_tfjs_weights(path).items()}
+    state = {}
+    for ours, theirs in face_names():
+        if f"{theirs}/depthwise_filter" in original:
+            state[f"{ours}.depthwise.weight"] = original[f"{theirs}/depthwise_filter"].permute(2, 3, 0, 1).contiguous()
+            pointwise = original[f"{theirs}/pointwise_filter"]
+            state[f"{ours}.pointwise.weight"] = pointwise.permute(3, 2, 0, 1).contiguous()
+            state[f"{ours}.pointwise.bias"] = original[f"{theirs}/bias"]
+        elif f"{theirs}/filters" in original:
+            state[f"{ours}.weight"] = original[f"{theirs}/filters"].permute(3, 2, 0, 1).contiguous()
+            state[f"{ours}.bias"] = original[f"{theirs}/bias"]
+        else:
+            state[f"{ours}.weight"] = original[f"{theirs}/weights"].T.contiguous()
+            state[f"{ours}.bias"] = original[f"{theirs}/bias"]
+    FaceNetwork().load_state_dict(state)
     return state

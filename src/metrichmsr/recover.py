@@ -126,7 +126,7 @@ class Recoverer(RecoverModels):
         """
         _ = self._scene, self._measurer, self._detector, self._landmarker, self.fitter
         if self.options.method == "network":
-            _ = self.regressor
+            _ = self.regressor, self._face_reader
 
     def with_options(self, options: RecoverOptions) -> Recoverer:
         """A recoverer of other options that shares what this one has loaded (:meth:`load`) and is the same there."""
@@ -203,6 +203,7 @@ class Recoverer(RecoverModels):
 
                 in_mirror = mirrored_landmarks(sight.image, people.landmarks, self._landmarker)
                 mirrored = in_mirror, sight.image.shape[1]
+            faces = self._face_reader(sight.image, people.landmarks) if self.options.faces else None
             estimates = self.regressor(
                 people.landmarks,
                 camera.K,
@@ -211,6 +212,7 @@ class Recoverer(RecoverModels):
                 known_height_m=heights,
                 known_depth_m=depths,
                 who=self.options.people,
+                faces=faces,
             )
         if not self.options.refine:
             return estimates

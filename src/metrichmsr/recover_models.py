@@ -19,6 +19,7 @@ _SHARED = {
     "_anny": (),
     "_detector": (),
     "_landmarker": (),
+    "_face_reader": (),
     "fitter": (),
     "regressor": ("method", "checkpoint"),
     "_other_body": ("body_model", "body_model_dir"),
@@ -115,6 +116,7 @@ class RecoverModels:
         named = []
         if self.options.method == "network":
             given = self.options.checkpoint
+            parts += ["face_small"] if self.options.faces else []
             named = [f"{given.stem}:{file_hash(given)[:8]}" if given else f"hmr_small:{short_hash('hmr_small')}"]
         return {
             "metrichmsr": __version__,
@@ -138,3 +140,9 @@ class RecoverModels:
         from metrichmsr.people import Landmarker
 
         return Landmarker()
+
+    @cached_property
+    def _face_reader(self) -> Any:
+        from metrichmsr.people.faces import FaceReader
+
+        return FaceReader()

@@ -36,13 +36,14 @@ from metrichmsr.evaluation.synfocal_metrics import SubjectTruth, SynfocalResult,
 from metrichmsr.hmr.fitting.fit import Fitter
 from metrichmsr.hmr.regress import WEIGHTS, Regressor
 from metrichmsr.hmr.stature_grid import GROWN_UP_M
+from metrichmsr.people.faces import FaceReader
 from metrichmsr.people.landmarks import Landmarks
 from metrichmsr.synthetic.benchmark import BENCHMARKS, Benchmark, ExpectedTruth, expected_path, variant_of
 from metrichmsr.synthetic.shots import Shot
 from metrichmsr.synthetic.writer import Source, stream_shots
 
 NETWORK, REFINED, NO_K, CONSTANT = "network", "network, refined", "network, K withheld", "network, everybody 1.69 m"
-NO_UP = "network, up withheld"
+NO_UP, NO_FACES = "network, up withheld", "network, faces not looked at"
 FIT, WORLD, STANDING = "fit", "BlazePose's own 3D landmarks", "standing figure of 1.69 m in the box"
 
 
@@ -113,22 +114,23 @@ def build_methods(options: EvaluateSynfocalOptions) -> dict[str, Method]:
     """The methods that options name, by name; the network is left out, and said to be, where none is shipped."""
     body = AnnyBody.load()
     methods: dict[str, Method] = {}
-    checkpoint = options.checkpoint or WEIGHTS
+    checkpoint, faces = options.checkpoint or WEIGHTS, FaceReader()
     fitter = Fitter.load(body) if options.fit or options.refine else None
     if checkpoint.is_file():
         regressor = Regressor.load(body, checkpoint)
-        methods[NETWORK] = from_network(regressor)
+        methods[NETWORK] = from_network(regressor, faces=faces)
         if options.refine:
-            methods[REFINED] = from_network(regressor, fitter)
-        methods[NO_K] = from_network(regressor, K_known=False)
+            methods[REFINED] = from_network(regressor, fitter, faces=faces)
+        methods[NO_FACES] = from_network(regressor)
+        methods[NO_K] = from_network(regressor, faces=faces, K_known=False)
         if regressor.config.gravity:
-            methods[NO_UP] = from_network(regressor, up_known=False)
+            methods[NO_UP] = from_network(regressor, faces=faces, up_known=False)
         methods[CONSTANT] = of_constant_stature(methods[NETWORK])
     else:
         sys.stderr.write("no network is shipped and --checkpoint names none: it is left out\n")
     for name, other in named_checkpoints(options.compare, body).items():
-        methods[name] = from_network(other)
-        methods[f"{name}, K withheld"] = from_network(other, K_known=False)
+        methods[name] = from_network(other, faces=faces)
+        methods[f"{name}, K withheld"] = from_network(other, faces=faces, K_known=False)
     if options.fit and fitter is not None:
         methods[FIT] = from_fit(fitter)
     methods[WORLD] = blazepose_world

@@ -20,6 +20,7 @@ from metrichmsr.hmr.estimates import BodyEstimates
 from metrichmsr.hmr.fitting.evidence import gather_evidence
 from metrichmsr.hmr.fitting.fit import Fitter
 from metrichmsr.hmr.regress import Regressor
+from metrichmsr.people.faces import FaceReader
 from metrichmsr.people.landmarks import COCO17_OF_33, Landmarks
 from metrichmsr.structures import Camera
 from metrichmsr.synthetic.shots import Shot
@@ -61,17 +62,24 @@ _up_of = UpOfShots()
 
 
 def from_network(
-    regressor: Regressor, refiner: Fitter | None = None, *, K_known: bool = True, up_known: bool = True
+    regressor: Regressor,
+    refiner: Fitter | None = None,
+    *,
+    faces: FaceReader | None = None,
+    K_known: bool = True,
+    up_known: bool = True,
 ) -> Method:
     """The network, polished by ``refiner`` where there is one; with an assumed K where the true one is withheld.
 
-    Up is estimated from the shot, for a network that asks for it, unless it is withheld.
+    Up is estimated from the shot, for a network that asks for it, unless it is withheld. Without ``faces`` those are not
+    looked at.
     """
 
     def method(shot: Shot, landmarks: Landmarks) -> Answer:
         K = shot.K if K_known else assumed_intrinsics(shot)
         up = _up_of(shot) if regressor.config.gravity and up_known else None
-        estimates = regressor(landmarks, K, up=up)
+        seen = None if faces is None else faces(shot.image, landmarks)
+        estimates = regressor(landmarks, K, up=up, faces=seen)
         if refiner is not None:
             estimates = refiner.refine(gather_evidence(landmarks, camera_of(shot, K)), estimates)
         return _answer(estimates)

@@ -17,9 +17,11 @@ from metrichmsr.hmr.checkpoint import load_network
 from metrichmsr.hmr.config import NetworkConfig
 from metrichmsr.hmr.crop_evidence import Up, evidence_from_landmarks
 from metrichmsr.hmr.estimates import BodyEstimates
+from metrichmsr.hmr.face_cue import stature_likelihood
 from metrichmsr.hmr.mirror import averaged, mirrored_intrinsics, mirrored_up
 from metrichmsr.hmr.network import MetricBodies, MetricHMR
 from metrichmsr.hmr.stature import POSE_SIGMA, Who, among, as_photographed, distance_sigma, footing, fuse, summary
+from metrichmsr.people.faces import Faces
 from metrichmsr.people.landmarks import Landmarks
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hmr_small.safetensors"
@@ -68,6 +70,7 @@ class Regressor:
         known_height_m: Float[np.ndarray, "N"] | None = None,
         known_depth_m: Float[np.ndarray, "N"] | None = None,
         who: Who = "anybody",
+        faces: Faces | None = None,
     ) -> BodyEstimates:
         """Bodies of everybody in a picture.
 
@@ -80,6 +83,7 @@ class Regressor:
             known_height_m: statures that are known, NaN elsewhere: bodies and distances are scaled to them.
             known_depth_m: z-depths of pelvises that are known, NaN elsewhere: bodies go there and are scaled with it.
             who: adults or children, where the picture is known to show only such.
+            faces: what the faces of these people tell; evidence of their statures.
 
         Raises:
             UsageError: the network has no distribution of statures to choose from.
@@ -99,7 +103,7 @@ class Regressor:
         distance_std = torch.cat([o.distance_sigma for o in outputs])
         if outputs and outputs[0].stature_logits is not None:
             shape, translation, height_std, distance_std = self._with_company(
-                outputs, landmarks, up, known_height_m, who, shape, translation, distance_std
+                outputs, landmarks, up, known_height_m, who, faces, shape, translation, distance_std
             )
         known = torch.full_like(height_std, torch.nan)
         if known_depth_m is not None:
@@ -132,13 +136,17 @@ class Regressor:
         up: Up | None,
         known_height_m: Float[np.ndarray, "N"] | None,
         who: Who,
+        faces: Faces | None,
         shape: Float[Tensor, "N S"],
         translation: Float[Tensor, "N 3"],
         distance_std: Float[Tensor, "N"],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Statures by all evidence of the picture (:mod:`~metrichmsr.hmr.stature`), and what follows from them."""
         alone = torch.cat([o.stature_logits for o in outputs if o.stature_logits is not None]).softmax(-1)
-        person = among(as_photographed(alone), who)
+        person = as_photographed(alone)
+        if faces is not None:
+            person = person * stature_likelihood(faces)
+        person = among(person / person.sum(-1, keepdim=True), who)
         before = self.parameters.body.height(shape)
         ground = None
         if up is not None:

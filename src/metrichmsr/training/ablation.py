@@ -31,6 +31,7 @@ def variants(base: TrainConfig) -> dict[str, TrainConfig]:
         **networks,
         "without height loss": replace(base, losses=replace(base.losses, height=0.0)),
         "without image features": replace(base, network=replace(base.network, features=False)),
+        "tuned image encoder": replace(base, network=replace(base.network, tuned=True)),
         "without gravity": replace(base, network=replace(base.network, gravity=False)),
         # Pictures alone: as many steps, but none on landmarks that were made without one.
         "without simulated landmarks": replace(base, simulated=0.0),

@@ -1,0 +1,114 @@
+"""What a face tells of a stature: children are small, and men are taller than women by thirteen centimetres.
+
+BlazePose's features hardly tell who is a child, and not at all who is a man. A face does, where it is seen. It comes in
+as one more likelihood, p(face | stature), beside the ground and the company (:mod:`metrichmsr.hmr.stature`):
+
+    p(face | h) = Σ_age Σ_sex p(read age | age) p(read sex | sex) p(age, sex | h)
+
+with p(age, sex | h) from how tall people of an age and sex are. The reading can be wrong (dark, blurred, masked, a
+picture on a wall), so with the chance 1 − w it says nothing; w falls for small faces, and for those turned away. Ours;
+the paper has no such step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from metrichmsr.hmr.stature_grid import STATURES_M
+from metrichmsr.people.faces import SMALLEST_PX, Faces
+
+# Median stature at ages 0 to 19, centimetres: WHO Child Growth Standards (2006) and WHO Growth Reference (2007).
+_BOYS = (
+    *(49.9, 75.7, 87.1, 96.1, 103.3, 110.0, 116.0, 121.7, 127.3, 132.6),
+    *(137.8, 143.1, 149.1, 156.0, 163.2, 169.0, 172.9, 175.2, 176.1, 176.5),
+)
+_GIRLS = (
+    *(49.1, 74.0, 85.7, 95.1, 102.7, 109.4, 115.1, 120.8, 126.6, 132.5),
+    *(138.6, 145.0, 151.2, 156.4, 159.8, 161.7, 162.5, 162.9, 163.1, 163.2),
+)
+_SPREAD = 0.042
+"""One sigma of statures of an age and sex, as a share."""
+_OLDEST = 90
+_CHILDREN, _YOUTHS = 0.10, 0.07
+"""Shares of people up to 10 and from 11 to 17 in photographs."""
+
+
+@dataclass(frozen=True)
+class FaceCue:
+    """What is believed of readings of faces."""
+
+    age_sigma_years: float = 5.0
+    """One sigma of the age that is read, of a newborn's face that is large…"""
+    age_sigma_growth: float = 0.1
+    """…and what each year of age adds to it."""
+    sharp_px: float = 45.0
+    """Faces at least this large are large; sigma grows as one over the size of smaller ones."""
+    least_doubt: float = 0.04
+    """Nobody's sex is read more surely than this."""
+    trust: float = 0.9
+    """w for a large face that looks at the camera."""
+
+
+def stature_likelihood(faces: Faces, belief: FaceCue | None = None) -> Float[Tensor, "N S"]:
+    """p(face | stature) over :data:`~metrichmsr.hmr.stature_grid.STATURES_M`, up to a factor; ones where none is seen.
+
+    Args:
+        faces: of N people.
+        belief: about readings.
+    """
+    belief = belief or FaceCue()
+    people, population = _people()  # A X S, S
+    age = torch.arange(_OLDEST, dtype=torch.float64)
+    read = torch.from_numpy(np.nan_to_num(faces.age_years, nan=30.0))
+    male = torch.from_numpy(np.nan_to_num(faces.male, nan=0.5))
+    size = torch.from_numpy(faces.size_px)
+    small = (belief.sharp_px / size.clamp_min(1e-3)).clamp_min(1.0)  # N
+    sigma = (belief.age_sigma_years + belief.age_sigma_growth * age) * small[:, None]  # N A
+    of_age = (-0.5 * ((read[:, None] - age) / sigma).square()).exp() / sigma
+    # Small faces tell less: log odds shrink with the size.
+    odds = torch.logit(male.clamp(belief.least_doubt, 1 - belief.least_doubt)) / small
+    of_men = torch.stack([torch.sigmoid(odds), torch.sigmoid(-odds)], dim=-1)  # N X
+    grown = ((age - 8) / 8).clamp(0, 1)[:, None]  # children's sex is hardly read, and makes no difference
+    of_sex = 0.5 + grown * (of_men[:, None] - 0.5)  # N A X
+    told = torch.einsum("na,nax,axs->ns", of_age, of_sex, people)
+    mean = (told * population).sum(-1, keepdim=True)
+    weight = belief.trust * _seen(faces)[:, None]
+    return (weight * told / mean + (1 - weight)).float()
+
+
+def _seen(faces: Faces) -> Float[Tensor, "N"]:
+    """How well faces are seen, in [0, 1]: turned to the camera, large enough, all of it marked; 0 where not read."""
+    read = np.isfinite(faces.age_years)
+    turned = np.clip((faces.facing - 0.2) / 0.5, 0, 1)
+    large = np.clip((faces.size_px - SMALLEST_PX) / 20, 0, 1)
+    marked = np.clip((faces.confidence - 0.2) / 0.3, 0, 1)
+    return torch.from_numpy(np.where(read, turned * large * marked, 0.0))
+
+
+@cache
+def _people() -> tuple[Float[Tensor, "A X S"], Float[Tensor, "S"]]:
+    """p(age, sex | stature), and the distribution of statures, in photographs."""
+    age = torch.arange(_OLDEST, dtype=torch.float64)
+    last = len(_BOYS) - 1
+    mean = torch.tensor([_BOYS, _GIRLS], dtype=torch.float64)[:, age.long().clamp_max(last)].T / 100  # A X
+    bins = torch.tensor(STATURES_M, dtype=torch.float64)
+    off = (bins - mean[..., None]) / (_SPREAD * mean[..., None])
+    of_stature = (-0.5 * off.square()).exp()
+    of_stature = of_stature / of_stature.sum(-1, keepdim=True)
+    # Grown-ups in photographs: as many at each age up to 45, then fewer.
+    share = torch.where(age < 45, 1.0, ((_OLDEST - age) / 45).clamp_min(0))
+    share = torch.where(age < 18, 0.0, share)
+    share = share / share.sum() * (1 - _CHILDREN - _YOUTHS)
+    share = torch.where(age < 11, _CHILDREN / 11, torch.where(age < 18, _YOUTHS / 7, share))
+    joint = 0.5 * share[:, None, None] * of_stature
+    population = joint.sum((0, 1))
+    # A little of everybody everywhere: nobody is impossible.
+    joint = joint + 1e-6 * share[:, None, None] / math.prod(joint.shape[1:])
+    return joint / joint.sum((0, 1)), population
