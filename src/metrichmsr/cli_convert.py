@@ -157,10 +157,10 @@ def _frames_of_one_sequence(folder: Path) -> tuple[list[tuple[Path, ResultDocume
     Raises:
         InputError: there is no sequence in the folder, or there are several.
     """
-    from metrichmsr.viewer.result_folder import find_results
+    from metrichmsr.viewer.result_folder import open_results
     from metrichmsr.viewer.sequences import entries_of
 
-    results = find_results([folder])
+    results = open_results([folder])
     if len(results) == 1:
         raise InputError(
             f"{results[0].folder}: is a single result; --animation takes the folder with all results of a sequence"

@@ -71,7 +71,7 @@ def from_network(
 ) -> Method:
     """The network, polished by ``refiner`` where there is one; with an assumed K where the true one is withheld.
 
-    Up is estimated from the shot, for a network that asks for it, unless it is withheld. Without ``faces`` those are not
+    Up is estimated from the shot, for a network that asks for it, unless it is withheld. Without ``faces`` none are
     looked at.
     """
 
