@@ -35,7 +35,8 @@ _GIRLS = (
 )
 _SPREAD = 0.042
 """One sigma of statures of an age and sex, as a share."""
-_OLDEST = 90
+_OLDEST, _STEP = 90, 0.25
+"""Years: babies grow by a quarter of a metre in the first."""
 _CHILDREN, _YOUTHS = 0.10, 0.07
 """Shares of people up to 10 and from 11 to 17 in photographs."""
 
@@ -65,7 +66,7 @@ def stature_likelihood(faces: Faces, belief: FaceCue | None = None) -> Float[Ten
     """
     belief = belief or FaceCue()
     people, population = _people()  # A X S, S
-    age = torch.arange(_OLDEST, dtype=torch.float64)
+    age = _ages()
     read = torch.from_numpy(np.nan_to_num(faces.age_years, nan=30.0))
     male = torch.from_numpy(np.nan_to_num(faces.male, nan=0.5))
     size = torch.from_numpy(faces.size_px)
@@ -92,21 +93,24 @@ def _seen(faces: Faces) -> Float[Tensor, "N"]:
     return torch.from_numpy(np.where(read, turned * large * marked, 0.0))
 
 
+def _ages() -> Float[Tensor, "A"]:
+    return torch.arange(0, _OLDEST, _STEP, dtype=torch.float64)
+
+
 @cache
 def _people() -> tuple[Float[Tensor, "A X S"], Float[Tensor, "S"]]:
     """p(age, sex | stature), and the distribution of statures, in photographs."""
-    age = torch.arange(_OLDEST, dtype=torch.float64)
-    last = len(_BOYS) - 1
-    mean = torch.tensor([_BOYS, _GIRLS], dtype=torch.float64)[:, age.long().clamp_max(last)].T / 100  # A X
+    age = _ages()
+    known = np.arange(len(_BOYS))
+    mean = torch.from_numpy(np.stack([np.interp(age, known, curve) / 100 for curve in (_BOYS, _GIRLS)], axis=1))  # A X
     bins = torch.tensor(STATURES_M, dtype=torch.float64)
     off = (bins - mean[..., None]) / (_SPREAD * mean[..., None])
     of_stature = (-0.5 * off.square()).exp()
     of_stature = of_stature / of_stature.sum(-1, keepdim=True)
     # Grown-ups in photographs: as many at each age up to 45, then fewer.
-    share = torch.where(age < 45, 1.0, ((_OLDEST - age) / 45).clamp_min(0))
-    share = torch.where(age < 18, 0.0, share)
-    share = share / share.sum() * (1 - _CHILDREN - _YOUTHS)
-    share = torch.where(age < 11, _CHILDREN / 11, torch.where(age < 18, _YOUTHS / 7, share))
+    share = torch.where(age < 45, 1.0, (_OLDEST - age) / 45)
+    groups = ((age < 11, _CHILDREN), ((age >= 11) & (age < 18), _YOUTHS), (age >= 18, 1 - _CHILDREN - _YOUTHS))
+    share = sum((total * share * inside / (share * inside).sum() for inside, total in groups), torch.zeros_like(age))
     joint = 0.5 * share[:, None, None] * of_stature
     population = joint.sum((0, 1))
     # A little of everybody everywhere: nobody is impossible.
