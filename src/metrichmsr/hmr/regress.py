@@ -144,7 +144,8 @@ class Regressor:
         """Statures by all evidence of the picture (:mod:`~metrichmsr.hmr.stature`), and what follows from them."""
         alone = torch.cat([o.stature_logits for o in outputs if o.stature_logits is not None]).softmax(-1)
         person = as_photographed(alone)
-        if faces is not None:
+        # A child whose face is read as a grown-up's would be made as tall as children can be.
+        if faces is not None and who != "children":
             person = person * stature_likelihood(faces)
         person = among(person / person.sum(-1, keepdim=True), who)
         before = self.parameters.body.height(shape)
