@@ -28,6 +28,8 @@ WEIGHTS = Path(__file__).parent.parent / "weights" / "hmr_small.safetensors"
 _PEOPLE_AT_ONCE = 16
 _ANKLES, _SEEN = [27, 28], 0.5
 """Landmarks, and the confidence from which on they are seen."""
+_CHILD = 0.5
+"""Anny's age parameter of the oldest children: between a child's (1/3) and a young grown-up's (2/3)."""
 
 
 class Regressor:
@@ -160,13 +162,22 @@ class Regressor:
         )
         height, std = summary(posterior)
         distance_std = distance_sigma(distance_std, std, summary(alone)[1])
-        shape, translation, _ = self._of_height(shape, translation, height)
+        oldest = _CHILD if who == "children" else 1.0
+        shape, translation, _ = self._of_height(shape, translation, height, oldest=oldest)
         return shape, translation, std, distance_std
 
     def _of_height(
-        self, shape: Float[Tensor, "B S"], translation: Float[Tensor, "B 3"], known: Float[Tensor, "B"]
+        self,
+        shape: Float[Tensor, "B S"],
+        translation: Float[Tensor, "B 3"],
+        known: Float[Tensor, "B"],
+        *,
+        oldest: float = 1.0,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Shapes of these statures: by the height parameter, and where that does not reach, by age as well."""
+        """Shapes of these statures: by the height parameter, and where that does not reach, by age as well.
+
+        ``oldest``: Anny's age parameter at most.
+        """
         body = self.parameters.body
         held = torch.isfinite(known)
         wanted = torch.where(held, known, body.height(shape))
@@ -174,7 +185,7 @@ class Regressor:
         names = list(body.shape_names)
         height, age = names.index("height"), names.index("age")
         # A ages for each of B people, all in one batch.
-        years = torch.linspace(-1 / 3, 1, 33).to(shape)
+        years = torch.linspace(-1 / 3, oldest, 33).to(shape)
         stack = shape.expand(len(years), -1, -1).clone()  # A B S
         stack[:, :, age] = torch.where(held, years[:, None], shape[:, age])
 
