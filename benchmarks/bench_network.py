@@ -67,10 +67,8 @@ def real_inputs(config: NetworkConfig, count: int) -> Inputs:
             K[1, 1] *= factor
             evidence, K_crop = evidence_from_landmarks(landmarks, K, ray_size=config.ray_size)
             # Where up is not known, zeros stand for it.
-            known = {"K_crop": K_crop, "up": torch.zeros(len(K_crop), 4)}
-            parts.append(
-                {port.name: known.get(port.name, getattr(evidence, port.name, None)) for port in inputs(config)}
-            )
+            known = {**vars(evidence), "K_crop": K_crop, "up": torch.zeros(len(K_crop), 4)}
+            parts.append({port.name: torch.as_tensor(known[port.name]) for port in inputs(config)})
         factor *= 1.3
     names = [port.name for port in inputs(config)]
     return {name: torch.cat([part[name] for part in parts])[:count].contiguous() for name in names}
