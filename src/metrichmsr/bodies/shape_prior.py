@@ -190,6 +190,13 @@ _KNOTS = 161
 """Knots of the growth table over the age parameter."""
 
 
+def stature_by_years(years: Float[np.ndarray, "A"]) -> tuple[Float[np.ndarray, "A 2"], Float[np.ndarray, "A 2"]]:
+    """Mean and standard deviation in metres of statures of boys/men and girls/women of these ages."""
+    knots, men, women, spread = np.array(_GROWTH).T
+    mean = np.stack([np.interp(years, knots, curve) for curve in (men, women)], axis=-1) / 100
+    return mean, mean * np.interp(years, knots, spread)[:, None]
+
+
 def _interpolate(table: Float[Tensor, "*K n"], place: Float[Tensor, "B"]) -> Float[Tensor, "*K B"]:
     """Linear interpolation in the last dimension at fractional indices; constant beyond the ends."""
     last = table.shape[-1] - 1

@@ -5,9 +5,9 @@ as one more likelihood, p(face | stature), beside the ground and the company (:m
 
     p(face | h) = Σ_age Σ_sex p(read age | age) p(read sex | sex) p(age, sex | h)
 
-with p(age, sex | h) from how tall people of an age and sex are. The reading can be wrong (dark, blurred, masked, a
-picture on a wall), so with the chance 1 − w it says nothing; w falls for small faces, and for those turned away. Ours;
-the paper has no such step.
+with p(age, sex | h) from how tall people of an age and sex are (the shape prior's growth charts,
+:mod:`metrichmsr.bodies.shape_prior`). The reading can be wrong (dark, blurred, masked, a picture on a wall), so with the
+chance 1 − w it says nothing; w falls for small faces, and for those turned away. Ours; the paper has no such step.
 """
 
 from __future__ import annotations
@@ -21,24 +21,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from metrichmsr.bodies.shape_prior import stature_by_years
+from metrichmsr.hmr.stature import CHILDREN_PHOTOGRAPHED
 from metrichmsr.hmr.stature_grid import STATURES_M
 from metrichmsr.people.faces import SMALLEST_PX, Faces
 
-# Median stature at ages 0 to 19, centimetres: WHO Child Growth Standards (2006) and WHO Growth Reference (2007).
-_BOYS = (
-    *(49.9, 75.7, 87.1, 96.1, 103.3, 110.0, 116.0, 121.7, 127.3, 132.6),
-    *(137.8, 143.1, 149.1, 156.0, 163.2, 169.0, 172.9, 175.2, 176.1, 176.5),
-)
-_GIRLS = (
-    *(49.1, 74.0, 85.7, 95.1, 102.7, 109.4, 115.1, 120.8, 126.6, 132.5),
-    *(138.6, 145.0, 151.2, 156.4, 159.8, 161.7, 162.5, 162.9, 163.1, 163.2),
-)
-_SPREAD = 0.042
-"""One sigma of statures of an age and sex, as a share."""
 _OLDEST, _STEP = 90, 0.25
 """Years: babies grow by a quarter of a metre in the first."""
-_CHILDREN, _YOUTHS = 0.10, 0.07
-"""Shares of people up to 10 and from 11 to 17 in photographs."""
+_YOUTHS = 0.07
+"""Share of people from 11 to 17 in photographs. Those who are younger are taken for those who are below 1.45 m."""
 
 
 @dataclass(frozen=True)
@@ -101,15 +92,18 @@ def _ages() -> Float[Tensor, "A"]:
 def _people() -> tuple[Float[Tensor, "A X S"], Float[Tensor, "S"]]:
     """p(age, sex | stature), and the distribution of statures, in photographs."""
     age = _ages()
-    known = np.arange(len(_BOYS))
-    mean = torch.from_numpy(np.stack([np.interp(age, known, curve) / 100 for curve in (_BOYS, _GIRLS)], axis=1))  # A X
+    mean, spread = (torch.from_numpy(values)[..., None] for values in stature_by_years(age.numpy()))  # A X 1
     bins = torch.tensor(STATURES_M, dtype=torch.float64)
-    off = (bins - mean[..., None]) / (_SPREAD * mean[..., None])
+    off = (bins - mean) / spread
     of_stature = (-0.5 * off.square()).exp()
     of_stature = of_stature / of_stature.sum(-1, keepdim=True)
     # Grown-ups in photographs: as many at each age up to 45, then fewer.
     share = torch.where(age < 45, 1.0, (_OLDEST - age) / 45)
-    groups = ((age < 11, _CHILDREN), ((age >= 11) & (age < 18), _YOUTHS), (age >= 18, 1 - _CHILDREN - _YOUTHS))
+    groups = (
+        (age < 11, CHILDREN_PHOTOGRAPHED),
+        ((age >= 11) & (age < 18), _YOUTHS),
+        (age >= 18, 1 - CHILDREN_PHOTOGRAPHED - _YOUTHS),
+    )
     share = sum((total * share * inside / (share * inside).sum() for inside, total in groups), torch.zeros_like(age))
     joint = 0.5 * share[:, None, None] * of_stature
     population = joint.sum((0, 1))

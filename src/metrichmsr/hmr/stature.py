@@ -38,7 +38,7 @@ Who = Literal["anybody", "adults", "children"]
 """What the user knows of the people in a picture."""
 
 _PITCHES = 9
-_CHILDREN_TRAINED, _CHILDREN_PHOTOGRAPHED = 0.17, 0.10
+_CHILDREN_TRAINED, CHILDREN_PHOTOGRAPHED = 0.17, 0.10
 """Share of people below ``GROWN_UP_M`` among those that the network has learned from, and in photographs."""
 _GROWN_UP = 1.69, 0.10
 """Mean stature of men and women, and one sigma; metres."""
@@ -139,7 +139,7 @@ def fuse(
 
 def as_photographed(person: Float[Tensor, "N S"]) -> Float[Tensor, "N S"]:
     """What the network says of people, with children as rare as they are in photographs (Bayes' rule)."""
-    there = _CHILDREN_PHOTOGRAPHED / (1 - _CHILDREN_PHOTOGRAPHED)
+    there = CHILDREN_PHOTOGRAPHED / (1 - CHILDREN_PHOTOGRAPHED)
     learned = _CHILDREN_TRAINED / (1 - _CHILDREN_TRAINED)
     weighed = person * torch.where(grid_like(person) < GROWN_UP_M, there / learned, 1.0)
     return weighed / weighed.sum(-1, keepdim=True)
