@@ -44,7 +44,7 @@ class RecoverOptions:
     people: Literal["anybody", "adults", "children"] = "anybody"
     """Who is in the picture, if you know: adults (1.45 m and taller) or children alone."""
     faces: bool = True
-    """Let faces help to tell how tall people are (children, women and men); nothing else is made of them."""
+    """Let faces help to tell how people are built (children, women and men); nothing else is made of them."""
     length: tuple[float, float, float, float, float] | None = None
     """A known length in the picture: X0 Y0 X1 Y1 METRES, upright at the distance of the person nearest to it."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from metrichmsr.hmr.face_cue import FaceCue, stature_likelihood
+from metrichmsr.hmr.face_cue import FaceCue, build, stature_likelihood
 from metrichmsr.hmr.stature_grid import GROWN_UP_M, STATURES_M, grid_like, quantile
 from metrichmsr.people.faces import Faces
 from metrichmsr.recover import Recoverer, RecoverOptions
@@ -71,6 +71,15 @@ def test_nobody_is_impossible() -> None:
     assert sure[0, BINS > 1.6].max() < 0.02 * sure.max()
 
 
+def test_the_build_follows_a_face_as_far_as_it_is_seen() -> None:
+    between = torch.tensor([0.5])
+    assert float(build(between, face(40, 0.97))) < 0.15
+    assert float(build(between, face(40, 0.03))) > 0.85
+    assert 0.15 < float(build(between, face(40, 0.97, size=26.0))) < 0.5
+    assert torch.equal(build(between, face(np.nan, np.nan)), between)
+    assert torch.equal(build(between, face(40, 0.97, facing=0.1)), between)
+
+
 def test_recover_looks_at_faces_unless_told_not_to() -> None:
     """The man and the woman of the street: with faces they are farther apart in stature."""
     with_faces = Recoverer(RecoverOptions(depth="none"))(STREET)
@@ -78,5 +87,11 @@ def test_recover_looks_at_faces_unless_told_not_to() -> None:
     assert "face_small" in with_faces.versions["checkpoint"]
     assert "face_small" not in without.versions["checkpoint"]
     assert [p.height_m for p in with_faces.people] != [p.height_m for p in without.people]
+    # Person 1 on the block is a man, and looks at the camera.
+    assert with_faces.people[1].shape["gender"] < without.people[1].shape["gender"]
+    # Another build of the same stature is as far away.
+    for person, before in zip(with_faces.people, without.people, strict=True):
+        factor = person.height_m / before.height_m
+        assert person.distance_m / before.distance_m == pytest.approx(factor, rel=0.03)
     known = Recoverer(RecoverOptions(depth="none", height='{"0": 1.82}'))(STREET)
     assert known.people[0].height_m == pytest.approx(1.82, abs=0.01)

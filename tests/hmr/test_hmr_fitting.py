@@ -80,6 +80,7 @@ def make_evidence(fitter: Fitter, state: FitState, *, focal: float = 1000.0, noi
         known_depth_m=nothing,
         expected_m=torch.zeros(n, 33, 3),
         expected_sigma_m=torch.full((n, 33), torch.inf),
+        expected_gender=torch.full((n,), 0.5),
     )
 
 

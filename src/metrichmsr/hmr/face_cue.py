@@ -1,4 +1,4 @@
-"""What a face tells of a stature: children are small, and men are taller than women by thirteen centimetres.
+"""What a face tells of a body: children are small, and men are taller than women by thirteen centimetres.
 
 BlazePose's features hardly tell who is a child, and not at all who is a man. A face does, where it is seen. It comes in
 as one more likelihood, p(face | stature), beside the ground and the company (:mod:`metrichmsr.hmr.stature`):
@@ -6,8 +6,9 @@ as one more likelihood, p(face | stature), beside the ground and the company (:m
     p(face | h) = Σ_age Σ_sex p(read age | age) p(read sex | sex) p(age, sex | h)
 
 with p(age, sex | h) from how tall people of an age and sex are (the shape prior's growth charts,
-:mod:`metrichmsr.bodies.shape_prior`). The reading can be wrong (dark, blurred, masked, a picture on a wall), so with the
-chance 1 − w it says nothing; w falls for small faces, and for those turned away. Ours; the paper has no such step.
+:mod:`metrichmsr.bodies.shape_prior`). The reading can be wrong (dark, blurred, masked, a picture on a wall), so with
+the chance 1 − w it says nothing; w falls for small faces, and for those turned away. In the same way the body's build
+moves from where the network has it (between a man's and a woman's) to the read one. Ours; the paper has no such step.
 """
 
 from __future__ import annotations
@@ -61,11 +62,10 @@ def stature_likelihood(faces: Faces, belief: FaceCue | None = None) -> Float[Ten
     read = torch.from_numpy(np.nan_to_num(faces.age_years, nan=30.0))
     male = torch.from_numpy(np.nan_to_num(faces.male, nan=0.5))
     size = torch.from_numpy(faces.size_px)
-    small = (belief.sharp_px / size.clamp_min(1e-3)).clamp_min(1.0)  # N
+    small = _smallness(size, belief)
     sigma = (belief.age_sigma_years + belief.age_sigma_growth * age) * small[:, None]  # N A
     of_age = (-0.5 * ((read[:, None] - age) / sigma).square()).exp() / sigma
-    # Small faces tell less: log odds shrink with the size.
-    odds = torch.logit(male.clamp(belief.least_doubt, 1 - belief.least_doubt)) / small
+    odds = _log_odds(male, small, belief)
     of_men = torch.stack([torch.sigmoid(odds), torch.sigmoid(-odds)], dim=-1)  # N X
     grown = ((age - 8) / 8).clamp(0, 1)[:, None]  # children's sex is hardly read, and makes no difference
     of_sex = 0.5 + grown * (of_men[:, None] - 0.5)  # N A X
@@ -73,6 +73,31 @@ def stature_likelihood(faces: Faces, belief: FaceCue | None = None) -> Float[Ten
     mean = (told * population).sum(-1, keepdim=True)
     weight = belief.trust * _seen(faces)[:, None]
     return (weight * told / mean + (1 - weight)).float()
+
+
+def build(gender: Float[Tensor, "N"], faces: Faces, belief: FaceCue | None = None) -> Float[Tensor, "N"]:
+    """Anny's gender parameter (0 a man's body, 1 a woman's), moved towards what faces show as far as they are seen.
+
+    Args:
+        gender: as the network has it.
+        faces: of the same N people.
+        belief: about readings.
+    """
+    belief = belief or FaceCue()
+    male = torch.from_numpy(np.nan_to_num(faces.male, nan=0.5))
+    small = _smallness(torch.from_numpy(faces.size_px), belief)
+    read = torch.sigmoid(-_log_odds(male, small, belief)).to(gender)
+    return torch.lerp(gender, read, (belief.trust * _seen(faces)).to(gender))
+
+
+def _smallness(size_px: Float[Tensor, "N"], belief: FaceCue) -> Float[Tensor, "N"]:
+    """By how much readings of small faces are worse."""
+    return (belief.sharp_px / size_px.clamp_min(1e-3)).clamp_min(1.0)
+
+
+def _log_odds(male: Float[Tensor, "N"], small: Float[Tensor, "N"], belief: FaceCue) -> Float[Tensor, "N"]:
+    """Of a man's face: nearer to zero for small ones, which tell less."""
+    return torch.logit(male.clamp(belief.least_doubt, 1 - belief.least_doubt)) / small
 
 
 def _seen(faces: Faces) -> Float[Tensor, "N"]:

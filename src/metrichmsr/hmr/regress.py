@@ -17,7 +17,7 @@ from metrichmsr.hmr.checkpoint import load_network
 from metrichmsr.hmr.config import NetworkConfig
 from metrichmsr.hmr.crop_evidence import Up, evidence_from_landmarks
 from metrichmsr.hmr.estimates import BodyEstimates
-from metrichmsr.hmr.face_cue import stature_likelihood
+from metrichmsr.hmr.face_cue import build, stature_likelihood
 from metrichmsr.hmr.mirror import averaged, mirrored_intrinsics, mirrored_up
 from metrichmsr.hmr.network import MetricBodies, MetricHMR
 from metrichmsr.hmr.stature import POSE_SIGMA, Who, among, as_photographed, distance_sigma, footing, fuse, summary
@@ -85,7 +85,7 @@ class Regressor:
             known_height_m: statures that are known, NaN elsewhere: bodies and distances are scaled to them.
             known_depth_m: z-depths of pelvises that are known, NaN elsewhere: bodies go there and are scaled with it.
             who: adults or children, where the picture is known to show only such.
-            faces: what the faces of these people tell; evidence of their statures.
+            faces: what the faces of these people tell; evidence of their statures and build.
 
         Raises:
             UsageError: the network has no distribution of statures to choose from.
@@ -163,7 +163,10 @@ class Regressor:
         height, std = summary(posterior)
         distance_std = distance_sigma(distance_std, std, summary(alone)[1])
         oldest = _CHILD if who == "children" else 1.0
-        shape, translation, _ = self._of_height(shape, translation, height, oldest=oldest)
+        gender = None
+        if faces is not None:
+            gender = build(shape[:, list(self.parameters.body.shape_names).index("gender")], faces)
+        shape, translation, _ = self._of_height(shape, translation, height, oldest=oldest, gender=gender)
         return shape, translation, std, distance_std
 
     def _of_height(
@@ -173,10 +176,11 @@ class Regressor:
         known: Float[Tensor, "B"],
         *,
         oldest: float = 1.0,
+        gender: Float[Tensor, "B"] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Shapes of these statures: by the height parameter, and where that does not reach, by age as well.
 
-        ``oldest``: Anny's age parameter at most.
+        ``oldest``: Anny's age parameter at most; ``gender``: Anny's parameter to take instead of the shape's own.
         """
         body = self.parameters.body
         held = torch.isfinite(known)
@@ -188,6 +192,8 @@ class Regressor:
         years = torch.linspace(-1 / 3, oldest, 33).to(shape)
         stack = shape.expand(len(years), -1, -1).clone()  # A B S
         stack[:, :, age] = torch.where(held, years[:, None], shape[:, age])
+        if gender is not None:
+            stack[:, :, names.index("gender")] = gender
 
         def heights() -> Float[Tensor, "A B"]:
             return body.height(stack.flatten(0, 1)).view(stack.shape[:2])

@@ -1,6 +1,6 @@
 """What faces tell: crops around the landmarks of eyes and mouth, read by :mod:`~metrichmsr.people.face_network`.
 
-It serves one purpose, statures (:mod:`metrichmsr.hmr.face_cue`), and is written nowhere.
+It serves bodies alone, their statures and build (:mod:`metrichmsr.hmr.face_cue`); nobody is recognised.
 """
 
 from __future__ import annotations

@@ -162,7 +162,12 @@ class Fitter:
             position=encode_position(start.body.joints_m[:, 0]),
             up=start.pose.new_tensor([0.0, -1.0, 0.0]).expand(len(start.pose), 3),
         )
-        held = replace(evidence, known_height_m=start.body.height_m, known_depth_m=start.body.joints_m[:, 0, 2])
+        held = replace(
+            evidence,
+            known_height_m=start.body.height_m,
+            known_depth_m=start.body.joints_m[:, 0, 2],
+            expected_gender=start.shape[:, GENDER],
+        )
         if start.joint_std_m is not None:
             low, high = options.seen_well
             doubt = ((high - evidence.score) / (high - low)).clamp(0, 1)

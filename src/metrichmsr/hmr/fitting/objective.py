@@ -37,7 +37,8 @@ class Weights:
     pose_prior: float = 1.0
     shape_prior: float = 1.0
     gender_sigma: float = 0.1
-    """Landmarks do not tell women from men, though errors in them seem to: the fit stays near the middle of the two."""
+    """Landmarks do not tell women from men, though errors in them seem to: the fit stays near the middle of the two, or
+    where a network has them."""
     outside: float = 0.05
     outside_sigma: float = 0.02
     """Sigma of how far the body may leave its mask, in person sizes."""
@@ -168,7 +169,7 @@ class Objective:
         total.energy += w.shape_prior * energy
         total.gradient[:, at.shape] += w.shape_prior * gradient
         total.hessian[:, at.shape, at.shape] += w.shape_prior * hessian
-        between = (state.shape[:, GENDER] - 0.5) / w.gender_sigma
+        between = (state.shape[:, GENDER] - self.evidence.expected_gender) / w.gender_sigma
         gender = at.shape.start + GENDER
         total.energy += 0.5 * between.square()
         total.gradient[:, gender] += between / w.gender_sigma
