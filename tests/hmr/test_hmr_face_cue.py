@@ -88,7 +88,7 @@ def test_recover_looks_at_faces_unless_told_not_to() -> None:
     assert "face_small" not in without.versions["checkpoint"]
     assert [p.height_m for p in with_faces.people] != [p.height_m for p in without.people]
     # Person 1 on the block is a man, and looks at the camera.
-    assert with_faces.people[1].shape["gender"] < without.people[1].shape["gender"]
+    assert with_faces.people[1].shape["gender"] < without.people[1].shape["gender"] - 0.1
     # Another build of the same stature is as far away.
     for person, before in zip(with_faces.people, without.people, strict=True):
         factor = person.height_m / before.height_m

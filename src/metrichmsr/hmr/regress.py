@@ -121,7 +121,8 @@ class Regressor:
             height_std = torch.where(held, torch.zeros_like(height_std), height_std)
         joint_std = torch.cat([o.joint_sigma_m for o in outputs])
         body = self.parameters.body(pose, shape, translation)
-        return BodyEstimates(body, pose, shape, height_std, distance_std, joint_std)
+        seen_gender = None if faces is None else build(torch.full_like(height_std, 0.5), faces)
+        return BodyEstimates(body, pose, shape, height_std, distance_std, joint_std, seen_gender)
 
     def _infer(self, landmarks: Landmarks, K: Float[np.ndarray, "3 3"], up: Up | None) -> list[MetricBodies]:
         """The network's answers, some people at once."""

@@ -69,7 +69,7 @@ class Evidence:
     expected_sigma_m: Float[Tensor, "B 33"]
     """One sigma (per axis) of that; infinite where there is no network."""
     expected_gender: Float[Tensor, "B"]
-    """Where a network expects Anny's gender parameter; 0.5, between a man's body and a woman's, where there is none."""
+    """Where Anny's gender parameter is expected; 0.5, between a man's body and a woman's, where nothing is known."""
 
     def __getitem__(self, index: Tensor) -> Evidence:
         """Select (or repeat) people."""

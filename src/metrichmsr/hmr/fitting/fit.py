@@ -166,8 +166,9 @@ class Fitter:
             evidence,
             known_height_m=start.body.height_m,
             known_depth_m=start.body.joints_m[:, 0, 2],
-            expected_gender=start.shape[:, GENDER],
         )
+        if start.seen_gender is not None:
+            held = replace(held, expected_gender=start.seen_gender)
         if start.joint_std_m is not None:
             low, high = options.seen_well
             doubt = ((high - evidence.score) / (high - low)).clamp(0, 1)

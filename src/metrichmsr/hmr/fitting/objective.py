@@ -38,7 +38,7 @@ class Weights:
     shape_prior: float = 1.0
     gender_sigma: float = 0.1
     """Landmarks do not tell women from men, though errors in them seem to: the fit stays near the middle of the two, or
-    where a network has them."""
+    where faces have them."""
     outside: float = 0.05
     outside_sigma: float = 0.02
     """Sigma of how far the body may leave its mask, in person sizes."""
