@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from metrichmsr.errors import ModelFileError, UsageError
+from metrichmsr.errors import MissingPackageError, ModelFileError
 
 if TYPE_CHECKING:
     from transformers import VitPoseBackbone
@@ -46,7 +46,7 @@ def _backbone_class() -> type[VitPoseBackbone]:
     try:
         from transformers import VitPoseBackbone
     except ImportError as error:
-        raise UsageError(
+        raise MissingPackageError(
             "the ViTPose image encoder needs transformers: pip install 'metrichmsr[transformers]'"
         ) from error
     return VitPoseBackbone

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.bodies.shape_prior import ShapePrior
-from metrichmsr.errors import InputError, MetricHMSRError, UsageError
+from metrichmsr.errors import InputError, MetricHMSRError, MissingPackageError, UsageError
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
 from metrichmsr.hmr.checkpoint import save_network
@@ -76,7 +76,7 @@ class Trainer:
         try:
             from accelerate import Accelerator, DistributedDataParallelKwargs
         except ImportError as error:
-            raise UsageError("training needs accelerate: pip install 'metrichmsr[train]'") from error
+            raise MissingPackageError("training needs accelerate: pip install 'metrichmsr[train]'") from error
         if config.network.body != "anny":
             raise UsageError(f"training on body model {config.network.body!r} needs its files; anny is the one shipped")
         self.config = config

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from metrichmsr.errors import InputError, UsageError
+from metrichmsr.errors import InputError, MissingPackageError
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.scene.network_files import write_network
 from metrichmsr.training.depth.samples import ScenePools
@@ -48,7 +48,7 @@ class SceneTrainer:
         try:
             from accelerate import Accelerator
         except ImportError as error:
-            raise UsageError("training needs accelerate: pip install 'metrichmsr[train]'") from error
+            raise MissingPackageError("training needs accelerate: pip install 'metrichmsr[train]'") from error
         self.task, self.folder = task, folder
         self._training, self._validation = training, validation
         config = task.config
