@@ -67,20 +67,22 @@ def main() -> None:
     from metrichmsr.viewer.content import Detail
     from metrichmsr.viewer.layers import Shown
     from metrichmsr.viewer.picking import Ray
-    from metrichmsr.viewer.result_folder import find_results
+    from metrichmsr.viewer.result_folder import open_results
     from metrichmsr.viewer.sequences import entries_of
     from metrichmsr.viewer.serve import require_viser, start_viewer
 
     require_viser()
     print(f"imports: {time.perf_counter() - start:.2f} s")
     with tempfile.TemporaryDirectory() as temporary:
-        folder = crowd_of(args.result, args.crowd, Path(temporary)) if args.crowd else args.result
+        results = open_results([args.result])
+        if args.crowd:
+            results = open_results([crowd_of(results[0].folder, args.crowd, Path(temporary))])
         detail, shown = Detail(), Shown()
         if args.points:
             detail = dataclasses.replace(detail, max_points=args.points)
             shown = dataclasses.replace(shown, drawn="points")
         start, processor = time.perf_counter(), time.process_time()
-        running = start_viewer(entries_of(find_results([folder])), port=0, detail=detail, shown=shown)
+        running = start_viewer(entries_of(results), port=0, detail=detail, shown=shown)
         wall, busy = time.perf_counter() - start, time.process_time() - processor
         print(f"result to a page that can be opened: {wall:.2f} s, {busy:.2f} s of them of processor")
         content = running.viewer.contents[0]

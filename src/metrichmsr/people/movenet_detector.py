@@ -1,7 +1,7 @@
 """The default detector: MoveNet MultiPose over several views of the picture.
 
 One view of the whole picture finds the large people; larger views of it find smaller ones; views turned by quarters
-find those who lie or stand on their hands; where people are many or small, overlapping tiles are looked at closely.
+find those who lie or stand on their hands; where people are small, overlapping tiles are looked at closely.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ HALF, THIRD = 0.5, 0.3
 """Side of a tile over the picture's long side."""
 CUT_PENALTY = 0.6
 """Factor on the score of people who touch the edge of a tile: the neighbouring tile sees them better."""
+SMALL, VERY_SMALL = 0.2, 0.12
+"""Parts of the picture's long side: somebody smaller promises more people of that size."""
 LARGEST_VIEW = TILE_SIDE / THIRD
 """No view needs the picture's long side larger than this, pixels."""
 
@@ -71,8 +73,9 @@ class MoveNetDetector:
             small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         height, width = small.shape[:2]
         whole = (0, 0, width, height)
-        views = [View(whole, side) for side in WHOLE_SIDES]
-        views += [View(whole, TURNED_SIDE, quarters) for quarters in (1, 2, 3)]
+        views = [View(whole, side) for side in reversed(WHOLE_SIDES)]
+        # Those of one shape after one another: they run as one batch.
+        views += [View(whole, TURNED_SIDE, quarters) for quarters in (2, 1, 3)]
         found = remove_duplicates(self._find(small, views))
         for fraction in (HALF, THIRD):
             if not _needs_tiles(found, max(height, width), fraction):
@@ -128,12 +131,12 @@ def tile_windows(width: int, height: int, fraction: float) -> Iterator[tuple[int
 
 
 def _needs_tiles(found: Detections, long_side: int, fraction: float) -> bool:
-    """Whether tiles of this size promise more people: there are many already, or small ones."""
+    """Whether tiles of this size promise more people. Large people do not, however many: one view shows them all."""
     likely = found[found.scores >= 0.15]
     size = (likely.boxes_xyxy[:, 2:] - likely.boxes_xyxy[:, :2]).max(-1, initial=0) / long_side
     if fraction == HALF:
-        return len(likely) >= 5 or bool((size < 0.2).any())
-    return int((size < 0.12).sum()) >= 3
+        return bool((size < SMALL).any())
+    return int((size < VERY_SMALL).sum()) >= 3
 
 
 def _input(image: UInt8[np.ndarray, "H W 3"], view: View) -> tuple[UInt8[np.ndarray, "h w 3"], tuple[int, int]]:
