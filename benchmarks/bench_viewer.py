@@ -61,7 +61,6 @@ def main() -> None:
         folder, max_points = args.result, args.points
         if args.crowd:
             from crowd import crowd_of
-
             from metrichmsr.viewer.result_folder import open_result
 
             folder = crowd_of(open_result(folder), args.crowd, args.points, Path(temporary))
