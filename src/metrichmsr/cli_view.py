@@ -79,6 +79,11 @@ def view_results(args: ViewArgs) -> int:
                 f"metrichmsr: warning: listening on {args.host}: anyone on the network can see the photo and everybody "
                 "in it, without a password\n"
             )
+        if not running.refuses_foreign_pages:
+            sys.stderr.write(
+                "metrichmsr: warning: this version of viser does not tell which page connects: while the viewer runs, "
+                "other web pages open in your browser can see the photo\n"
+            )
         sys.stdout.write(f"viewer: {running.url}  (Ctrl-C ends it)\n")
         sys.stdout.flush()
         if args.open:
