@@ -31,7 +31,7 @@ def calls_this_machine(host: str) -> bool:
 
 
 def is_foreign(origin: str | None, host: str) -> bool:
-    """Whether a page from elsewhere asks: its ``Origin`` header is not the ``Host`` that it asks; only pages send one."""
+    """Whether a page from elsewhere asks: its ``Origin`` header, which only pages send, is not the ``Host`` it asks."""
     try:
         return origin is not None and urlsplit(origin).netloc != host
     except ValueError:
