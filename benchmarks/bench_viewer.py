@@ -29,8 +29,9 @@ async def receive_all(port: int) -> tuple[float, int, int]:
 
     start = last = time.perf_counter()
     received = messages = 0
+    spoken = [websockets.Subprotocol(f"viser-v{viser.__version__}")]
     async with websockets.connect(
-        f"ws://127.0.0.1:{port}", subprotocols=[f"viser-v{viser.__version__}"], max_size=None, compression=None
+        f"ws://127.0.0.1:{port}", subprotocols=spoken, max_size=None, compression=None
     ) as socket:
         while True:
             try:
