@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,10 @@ import numpy as np
 
 from metrichmsr.export.palette import clay_color
 
-_PATIENCE_S = 240
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from headless import CHROMIUM, PATIENCE_MS, headless_chromium
+
+_PATIENCE_S = PATIENCE_MS / 1000
 _SIZE = (1440, 900)
 _DRAG_S = 5.0
 _PEOPLE_PX = 300
@@ -116,9 +117,11 @@ def frames_of(folder: Path, options: Sequence[str], *, window: bool, picture: Pa
         window: show a window and draw with the machine's graphics card, where it has one; else in software.
         picture: PNG to save the page to before it is turned.
     """
-    with _chromium(window) as browser:
+    if CHROMIUM is None:
+        raise SystemExit("--browser needs Chromium on the PATH")
+    with headless_chromium(window=window) as browser:
         page = browser.new_page(viewport={"width": _SIZE[0], "height": _SIZE[1]})
-        page.set_default_timeout(1000 * _PATIENCE_S)
+        page.set_default_timeout(PATIENCE_MS)
         page.add_init_script(f"({_SCRIPT.replace('__PEOPLE_PX__', str(_PEOPLE_PX))})({_hues()})")
         start = time.time()
         command = [sys.executable, "-m", "metrichmsr", "view", str(folder), "--port", "0", *options]
@@ -132,7 +135,7 @@ def frames_of(folder: Path, options: Sequence[str], *, window: bool, picture: Pa
                 page.goto(line.split()[1])
                 _settle(page)
                 if picture is not None:
-                    page.screenshot(path=picture, timeout=1000 * _PATIENCE_S)
+                    page.screenshot(path=picture, timeout=PATIENCE_MS)
                 before = page.evaluate("window.__pictures")
                 first, last = _drag(page)
                 after = page.evaluate("window.__pictures")
@@ -196,23 +199,3 @@ def _drag(page: Any) -> tuple[float, float]:
     last = time.time()
     page.mouse.up()
     return first, last
-
-
-@contextmanager
-def _chromium(window: bool) -> Iterator[Any]:
-    try:
-        from playwright import sync_api
-    except ImportError as error:
-        raise SystemExit(f"--browser needs Playwright ({error}): pip install 'metrichmsr[browser]'") from error
-    path = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
-    if path is None:
-        raise SystemExit("--browser needs Chromium on the PATH")
-    software = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, headless=not window, args=["--no-sandbox", *([] if window else software)]
-        )
-        try:
-            yield browser
-        finally:
-            browser.close()
