@@ -123,7 +123,8 @@ def in_browser(folder: Path, max_points: int, *, window: bool, picture: Path | N
     )
     print(f"a picture: {seen.calls} draw calls, {seen.triangles} triangles, {seen.points} points")
     print(
-        f"turned with the mouse: {seen.per_second:.1f} pictures a second, the longest wait {seen.longest_s:.2f} s, "
+        f"turned with the mouse: {', '.join(f'{rate:.2f}' for rate in seen.per_second)} pictures a second, the longest "
+        f"wait {seen.longest_s:.2f} s, "
         f"{seen.drawn_px[0]}×{seen.drawn_px[1]} pixels"
     )
 

@@ -20,11 +20,12 @@ from headless import CHROMIUM, PATIENCE_MS, headless_chromium
 
 _PATIENCE_S = PATIENCE_MS / 1000
 _SIZE = (1440, 900)
-_DRAG_S = 5.0
+_DRAG_S, _DRAGS = 10.0, 3
 _PEOPLE_PX = 300
 
 # Counts what WebGL is told to draw, picture by picture (a picture: all that is drawn before the page's script pauses),
-# and looks at each until somebody's colour is among its pixels, whatever the light on it.
+# and tells when each has been drawn, by a fence behind it. Pixels are read until somebody's colour is among them,
+# whatever the light on it.
 _SCRIPT = """
 (colours) => {
   const state = (window.__pictures = { list: [], people: null, renderer: null });
@@ -41,6 +42,7 @@ _SCRIPT = """
     }
     return found;
   };
+  const now = () => performance.timeOrigin + performance.now();
   const close = (gl) => {
     if (state.people === null) {
       const [w, h] = [gl.drawingBufferWidth, gl.drawingBufferHeight];
@@ -49,14 +51,22 @@ _SCRIPT = """
       gl.bindFramebuffer(gl.READ_FRAMEBUFFER, null);
       gl.readPixels(0, 0, w, h, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
       gl.bindFramebuffer(gl.READ_FRAMEBUFFER, before);
-      if (share(pixels) > __PEOPLE_PX__) state.people = performance.timeOrigin + performance.now();
+      if (share(pixels) > __PEOPLE_PX__) state.people = now();
       const info = gl.getExtension("WEBGL_debug_renderer_info");
       state.renderer = info ? gl.getParameter(info.UNMASKED_RENDERER_WEBGL) : gl.getParameter(gl.RENDERER);
     }
-    open.at = performance.timeOrigin + performance.now();
-    open.size = [gl.drawingBufferWidth, gl.drawingBufferHeight];
-    state.list.push(open);
+    const picture = open;
     open = null;
+    picture.size = [gl.drawingBufferWidth, gl.drawingBufferHeight];
+    const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
+    const ask = () => {
+      if (gl.getSyncParameter(fence, gl.SYNC_STATUS) !== gl.SIGNALED) return setTimeout(ask, 2);
+      gl.deleteSync(fence);
+      picture.at = now();
+      state.list.push(picture);
+    };
+    setTimeout(ask, 0);
   };
   const count = (gl, mode, number, instances) => {
     if (gl.canvas.width < 500) return;
@@ -102,14 +112,14 @@ class Frames:
     """Draw calls, triangles and points of a picture."""
     drawn_px: tuple[int, int]
     """Its size at the end; viser makes pictures smaller where they come slowly."""
-    per_second: float
-    """Pictures a second while the camera was dragged round."""
+    per_second: tuple[float, ...]
+    """Pictures a second while the camera was dragged round, each time, the least first."""
     longest_s: float
     """The longest wait for the next of them."""
 
 
 def frames_of(folder: Path, options: Sequence[str], *, window: bool, picture: Path | None) -> Frames:
-    """Open ``metrichmsr view`` on a result in Chromium, and drag the camera round for five seconds.
+    """Open ``metrichmsr view`` on a result in Chromium, and drag the camera round three times, ten seconds each.
 
     Args:
         folder: a result with people and meshes.
@@ -137,13 +147,14 @@ def frames_of(folder: Path, options: Sequence[str], *, window: bool, picture: Pa
                 if picture is not None:
                     page.screenshot(path=picture, timeout=PATIENCE_MS)
                 before = page.evaluate("window.__pictures")
-                first, last = _drag(page)
+                drags = [_drag(page) for _ in range(_DRAGS)]
                 after = page.evaluate("window.__pictures")
             finally:
                 viewer.terminate()
     most = max(before["list"], key=_size)
-    dragged = [one["at"] / 1000 for one in after["list"] if first <= one["at"] / 1000 <= last]
-    waits = np.diff([first, *dragged, last])
+    times = np.array([one["at"] for one in after["list"]]) / 1000
+    dragged = [times[(times >= first) & (times <= last)] for first, last in drags]
+    waits = [np.diff([first, *drawn, last]) for (first, last), drawn in zip(drags, dragged, strict=True)]
     return Frames(
         renderer=after["renderer"],
         listening_s=listening - start,
@@ -153,8 +164,10 @@ def frames_of(folder: Path, options: Sequence[str], *, window: bool, picture: Pa
         triangles=round(most["triangles"]),
         points=round(most["points"]),
         drawn_px=tuple(after["list"][-1]["size"]),
-        per_second=len(dragged) / (last - first),
-        longest_s=float(waits.max()),
+        per_second=tuple(
+            sorted(len(drawn) / (last - first) for (first, last), drawn in zip(drags, dragged, strict=True))
+        ),
+        longest_s=float(np.concatenate(waits).max()),
     )
 
 
