@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
+from metrichmsr.images import read_image
 from metrichmsr.people import COCO17_OF_33, Landmarker, MoveNetDetector, find_people
 from metrichmsr.people.detection import COCO_SIGMAS, Detections, box_iou
 
@@ -153,7 +153,7 @@ def accuracy(name: str, annotations: list[Annotation]) -> None:
     sigmas: list[np.ndarray] = []
     matched = unmatched = 0
     for path, truths in by_image.items():
-        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        image = read_image(path).rgb
         boxes = np.array([truth.box for truth in truths])
         for label, reader in (("box, one look", quick), ("box, thorough", landmarker)):
             read = reader(image, boxes).coco17
@@ -209,7 +209,7 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {args.threads} threads, torch {torch.__version__}")
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
     if args.image:
-        image = cv2.cvtColor(cv2.imread(str(args.image)), cv2.COLOR_BGR2RGB)
+        image = read_image(args.image).rgb
     speed(image)
     if args.lspet:
         accuracy("lspet", read_lspet(args.lspet))

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "photos" / "street.jpg"
 PERSON_XYXY = (862, 488, 1112, 968)
@@ -62,7 +63,7 @@ def measure_here(path: Path, repeats: int, depth: str) -> dict[str, object]:
     }
 
 
-def measure(path: Path, repeats: int, depth: str) -> dict[str, object]:
+def measure(path: Path, repeats: int, depth: str) -> dict[str, Any]:
     """:func:`measure_here` in a fresh process, with the process's whole wall time of the cold run beside it."""
     command = [sys.executable, __file__, "--child", str(path), "--repeats", str(repeats), "--depth", depth]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

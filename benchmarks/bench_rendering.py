@@ -13,6 +13,7 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,7 +87,7 @@ def main() -> None:
 
     body, faces = standing_body()
     body, faces = body.to(device), faces.to(device)
-    crop = {"height": 256, "width": 256}
+    crop: dict[str, Any] = {"height": 256, "width": 256}
     K_crop = intrinsics(430.0, 430.0, 128.0, 128.0).to(device)
     one = body[None] + torch.tensor([0.0, 0.0, 3.2], device=device)
     report("one body, 256×256", lambda: rasterize(one, faces, K_crop, **crop), seconds, synchronize)
@@ -108,7 +109,7 @@ def main() -> None:
     K_full = intrinsics(1500.0, 1500.0, 960.0, 540.0).to(device)
     places = torch.tensor([[-1.6 + 0.8 * i, 0.0, 3.0 + 0.3 * (i % 3)] for i in range(5)], device=device)
     meshes = [(body + place, faces) for place in places]
-    full = {"height": 1080, "width": 1920}
+    full: dict[str, Any] = {"height": 1080, "width": 1920}
     scene = rasterize_scene(meshes, K_full, **full)
     covered = f"{scene.mask.float().mean():.0%} covered"
     report(f"five bodies, 1920×1080 ({covered})", lambda: rasterize_scene(meshes, K_full, **full), seconds, synchronize)

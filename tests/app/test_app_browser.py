@@ -122,9 +122,11 @@ def test_the_focal_length_asks_for_what_was_chosen(page, fake_recover, tmp_path)
     page.get_by_label("35 mm equivalent").click()
     page.locator("#mh-focal input").fill("28")
     page.locator("#mh-statures textarea, #mh-statures input").first.fill("0: 1.83, 1: 1,21")
+    page.get_by_label("Faces as evidence").uncheck()
     drop(page, save_photo(tmp_path / "a.jpg"))
     page.locator("#mh-go").click()
     page.locator("table.mh-people").wait_for()
     ((options, _),) = fake_recover.asked
     assert options.focal_35mm == 28
+    assert (options.faces, options.depth) == (False, "auto")
     assert json.loads(options.height) == {"0": 1.83, "1": 1.21}

@@ -52,12 +52,13 @@ def test_a_path_is_no_stature(tmp_path):
 
 def test_fields_become_options():
     base = RecoverOptions(fov=50.0, max_people=7)
-    options = Form("children", "0: 1.1", "35mm", 28, depth=False).options(base)
-    assert (options.people, options.depth, options.max_people) == ("children", "none", 7)
+    options = Form("children", "0: 1.1", "35mm", 28, depth=False, faces=False).options(base)
+    assert (options.people, options.depth, options.faces, options.max_people) == ("children", "none", False, 7)
     assert (options.focal_35mm, options.fov, options.focal_px) == (28.0, None, None)
     assert json.loads(options.height or "") == {"0": 1.1}
     untouched = Form().options(base)
     assert untouched == base
+    assert Form().options(RecoverOptions(faces=False)).faces is False, "the command line's word stands"
 
 
 @pytest.mark.parametrize(

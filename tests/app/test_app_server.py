@@ -111,7 +111,7 @@ class Client:
         config = json.loads(self("GET", "/config")[1])
         (button,) = (d for d in config["dependencies"] if len(d["outputs"]) == 7)
         photo = path and {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}, **more}
-        data = [photo, "anybody", statures, "unknown", None, False, None]
+        data = [photo, "anybody", statures, "unknown", None, False, False, None]
         request = {"data": data, "fn_index": button["id"], "session_hash": "s"}
         status, _, _ = self(
             "POST", "/gradio_api/queue/join", json.dumps(request).encode(), Content_Type="application/json"

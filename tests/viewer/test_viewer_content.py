@@ -38,6 +38,18 @@ def test_people_stand_on_the_ground_of_the_world(content):
         assert shapes.color == tuple(round(255 * value) for value in clay_color(shapes.person.id))
 
 
+def test_bodies_are_drawn_whole_until_there_are_too_many_triangles(box_result, monkeypatch):
+    result = open_result(box_result())
+    content = ResultContent(result)
+    for body, shapes in zip(content.drawn_bodies, content.people, strict=True):
+        assert body.vertices is shapes.vertices
+        assert body.faces is shapes.faces
+    asked = []
+    monkeypatch.setattr("metrichmsr.viewer.content.lighter_bodies", lambda *given: asked.append(given[1]) or given[0])
+    assert len(ResultContent(result, Detail(max_body_triangles=7)).drawn_bodies) == 2
+    assert asked == [7]
+
+
 def test_a_ruler_stands_beside_everybody(content):
     ruler = content.people[0].ruler
     staff = ruler.segments[0]
@@ -56,7 +68,7 @@ def test_the_tube_reaches_one_sigma_either_way(content):
     distances = np.linalg.norm(shapes.tube.ends - content.eye, axis=1)
     np.testing.assert_allclose(distances, shapes.person.distance_m + np.array([-0.4, 0.4]), atol=1e-9)
     np.testing.assert_allclose(shapes.tube.ends.mean(axis=0), shapes.pelvis, atol=1e-9)
-    mesh = trimesh.Trimesh(shapes.tube.vertices, shapes.tube.faces)
+    mesh = trimesh.Trimesh(shapes.tube.surface.vertices, shapes.tube.surface.faces)
     assert mesh.is_watertight
     assert mesh.is_winding_consistent
 

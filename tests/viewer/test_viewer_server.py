@@ -87,6 +87,22 @@ def test_layers_are_made_when_they_are_first_shown(start, box_result):
         assert tuple(body.color) == shapes.color
 
 
+def test_a_crowd_takes_as_many_nodes_as_there_are_colours_and_clicks_meet_everybody(start, box_result):
+    places = tuple((0.7 * i - 5.0, 5.0) for i in range(15))
+    viewer = start(box_result(places=places)).viewer
+    layers = viewer._slots[0].layers
+    people = viewer.contents[0].people
+    assert [tuple(body.color) for body in layers._bodies] == [shapes.color for shapes in people[:6]]
+    for i, body in enumerate(layers._bodies):
+        own = np.concatenate([shapes.vertices for shapes in people[i::6]])
+        np.testing.assert_allclose(body.vertices + body.position, own, atol=1e-6)
+        assert (len(body.faces), body.faces.max()) == (12 * len(people[i::6]), len(own) - 1)
+    for shapes, (x, z) in zip(people, places, strict=True):
+        viewer.click(toward(viewer, (x, 1.0, -z + BOX[2] / 2)))
+        (_, hit), viewer._pending = viewer._pending, None
+        assert hit.person_id == shapes.person.id
+
+
 def test_two_clicks_on_a_body_give_its_height(start, box_result):
     viewer = start(box_result()).viewer
     front = -4.0 + BOX[2] / 2
@@ -188,6 +204,7 @@ def test_hosts():
         (lambda folder: [str(folder.parent.parent / "in")], "in: no result in this folder"),
         (lambda folder: [str(folder), "--host", "203.0.113.7"], "cannot listen there"),
         (lambda folder: [str(folder), "--max-points", "0"], "--max-points"),
+        (lambda folder: [str(folder), "--max-body-triangles", "0"], "--max-body-triangles"),
         (lambda folder: (folder / "depth.npz").unlink() or [str(folder)], "depth.npz: missing"),
         (lambda folder: (folder / "result.json").write_text("{}") and [str(folder)], "not a metrichmsr result"),
     ],
@@ -201,6 +218,14 @@ def test_what_cannot_be_shown_is_one_line_and_status_2(box_result, tmp_path, mon
     assert err.startswith("metrichmsr: error: ")
     assert err.count("\n") == 1
     assert cause in err
+
+
+def test_results_are_seen_without_waiting_for_torch():
+    code = (
+        "import sys, metrichmsr.viewer.viewer, metrichmsr.cli_view, metrichmsr.viewer.result_folder\n"
+        "print('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_without_viser_the_extra_is_named(box_result, monkeypatch, capsys):

@@ -42,6 +42,8 @@ class Form:
     """Pixels, millimetres or degrees."""
     depth: bool = True
     """Whether the surroundings are wanted."""
+    faces: bool = True
+    """Whether faces may tell of stature and build."""
 
     def options(self, base: RecoverOptions) -> RecoverOptions:
         """The options of this recovery: ``base`` with what the page says.
@@ -57,6 +59,8 @@ class Form:
             changes[self._focal_option()] = self._focal()
         if not self.depth:
             changes["depth"] = "none"
+        if not self.faces:
+            changes["faces"] = False
         options = replace(base, **changes)  # pyright: ignore[reportArgumentType]
         from metrichmsr.calibration.options import check_options  # late: its neighbours need torch
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from metrichmsr.listening import calls_this_machine, is_foreign
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,8 +35,6 @@ _PAGE = re.compile(
 _UPLOAD = re.compile(r"/gradio_api/upload/?")
 # An address in place of a file: http://…, //host/…, data:…; a drive letter is one character long.
 _ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+:|//|\\\\)", re.IGNORECASE)
-
-_LOCAL_NAMES = frozenset(("127.0.0.1", "localhost", "::1"))
 
 _FORM_BYTES = 100_000  # what a multipart body has around its file
 
@@ -92,10 +92,9 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
-        if self._local_only and _name_of(host) not in _LOCAL_NAMES:
+        if self._local_only and not calls_this_machine(host):
             return 421, "this app answers to its own machine only"
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if is_foreign(headers.get("origin"), host):
             return 403, "another page may not use this app"
         path = unquote(scope["path"])
         _, is_file, file = path.partition("/gradio_api/file=")
@@ -113,13 +112,6 @@ class Guard:
         if not self._has_room():
             return 507, "too many photos are waiting; try again in an hour"
         return None
-
-
-def _name_of(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
 
 
 async def _refuse(status: int, reason: str, send: Send) -> None:

@@ -105,9 +105,10 @@ def build_page(
         focal_kind: str,
         focal_value: float | None,
         depth: bool,
+        faces: bool,
         before: Held | None,
     ) -> list[Any]:
-        return _shown(service.run(upload, Form(people, statures, focal_kind, focal_value, depth), before))
+        return _shown(service.run(upload, Form(people, statures, focal_kind, focal_value, depth, faces), before))
 
     with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=(KEEP_S // 6, KEEP_S), fill_width=True) as page:
         gr.Markdown(_INTRODUCTION + (_LOCAL if local else _REMOTE), elem_id="mh-head")
@@ -151,6 +152,11 @@ def build_page(
                 )
                 focal_value = gr.Number(visible=False, value=None, elem_id="mh-focal")
                 depth = gr.Checkbox(value=True, label="Surroundings too (depth of every pixel)")
+                faces = gr.Checkbox(
+                    value=True,
+                    label="Faces as evidence of stature and build",
+                    info="They help to tell children, women and men apart; nobody is recognised.",
+                )
             with gr.Column(scale=5, min_width=300, elem_id="mh-answer"):
                 message = gr.HTML(_WELCOME, elem_id="mh-message")
                 overlay = gr.Image(
@@ -179,7 +185,7 @@ def build_page(
         )
         go.click(
             run,
-            [photo, people, statures, focal_kind, focal_value, depth, held],
+            [photo, people, statures, focal_kind, focal_value, depth, faces, held],
             [message, overlay, table, notes, model, archive, held],
             concurrency_limit=1,
             concurrency_id="recover",

@@ -2,10 +2,11 @@
 
 Convention:
     Axes as in ``scene.glb`` (:mod:`metrichmsr.export.gltf_scene`), of the first frame. Stored vertices are the unposed
-    body of a person's one shape, upright; inverse bind matrices are the body model's own, so that skinning is the
-    model's in every frame (to the eight bones a vertex that glTF carries). One animation moves all of it: every bone's
-    rotation, the root bone's translation, and, of bodies that bulge with their pose, the weights of morph targets.
-    Between two frames rotations go the short way (slerp), places straight.
+    body of a person's one shape, standing upright with its pelvis where it came in and looking along z; inverse bind
+    matrices are the body model's own, so that skinning is the model's in every frame (to the eight bones a vertex that
+    glTF carries). One animation moves all of it: every bone's rotation, the root bone's translation, and, of bodies
+    that bulge with their pose, the weights of morph targets. Between two frames rotations go the short way (slerp),
+    places straight.
 
     Nobody is seen in every frame. Whoever is away has a root bone of scale 0, stepwise: glTF's own way to hide what is
     skinned (glTF 2.0 specification, §3.5.3: all joints at once).
@@ -26,7 +27,7 @@ from metrichmsr.bodies.protocol import BodyModel, Skinning
 from metrichmsr.bodies.rig import rig_of
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.export.bvh import upright_from_body
-from metrichmsr.export.frames import GLTF_FROM_CAMERA
+from metrichmsr.export.frames import moved, y_up_from_camera
 from metrichmsr.export.gltf import GltfBuilder
 from metrichmsr.export.gltf_scene import add_skin_colour, finish_scene, known_numbers, start_scene
 from metrichmsr.export.gltf_skin import add_bones, skin_attributes
@@ -51,8 +52,8 @@ def write_animation(sequence: MotionSequence, first: Recovery, path: Path) -> No
 def animation_glb(sequence: MotionSequence, first: Recovery) -> bytes:
     """The motions of a sequence as binary glTF.
 
-    Names of nodes are those of ``scene.glb``: ``person_<id>`` is the mesh and, beside it below ``person_<id>_rig``,
-    stand its bones. The rig stands where the person was seen first; the root bone moves from there.
+    Names of nodes are those of ``scene.glb``: ``person_<id>`` is the mesh, and its bones hang from
+    ``person_<id>_rig``.
 
     Args:
         sequence: everybody's motion.
@@ -60,9 +61,11 @@ def animation_glb(sequence: MotionSequence, first: Recovery) -> bytes:
     """
     builder = start_scene(first, frames=len(sequence.times_s), duration_s=round(float(sequence.times_s[-1]), 6))
     clip = _Clip(builder)
-    nodes = [_add_motion(builder, clip, motion, sequence) for motion in sequence.motions]
+    people: list[int] = []
+    for motion in sequence.motions:
+        people += _add_motion(builder, clip, motion, sequence, y_up_from_camera(first))
     clip.finish(first.image_path.stem)
-    return finish_scene(builder, first, nodes)
+    return finish_scene(builder, first, (), skinned=people)
 
 
 class _Clip:
@@ -95,7 +98,14 @@ class _Clip:
         self._builder.add("animations", entry)
 
 
-def _add_motion(builder: GltfBuilder, clip: _Clip, motion: Motion, sequence: MotionSequence) -> int:
+def _add_motion(
+    builder: GltfBuilder,
+    clip: _Clip,
+    motion: Motion,
+    sequence: MotionSequence,
+    scene_from_camera: Float[np.ndarray, "4 4"],
+) -> tuple[int, int]:
+    """Indices of the node of the mesh and of the one that its bones hang from."""
     body, times = sequence.body, sequence.times_s[motion.frames]
     like = body.default_shape()
     shape = torch.from_numpy(motion.shape).to(like)[None]
@@ -109,7 +119,8 @@ def _add_motion(builder: GltfBuilder, clip: _Clip, motion: Motion, sequence: Mot
     skeleton = Skeleton.posed(body.bone_names, rig, np.tile(np.eye(3), (bones, 1, 1)), heads)
     upright = upright_from_body(rig)
     targets, weights = pose_correctives(body, torch.from_numpy(pose).to(like), shape)
-    vertices = _bind_vertices(body, still) @ upright.T
+    places = moved(motion.places_m, scene_from_camera)
+    vertices = _bind_vertices(body, still) @ upright.T + places[0]
     name = f"person_{motion.id}"
     mesh = builder.mesh(
         name,
@@ -123,11 +134,12 @@ def _add_motion(builder: GltfBuilder, clip: _Clip, motion: Motion, sequence: Mot
         targets=(targets @ upright.T).astype(np.float32),
         target_weights=weights[0],
     )
-    quaternions = _continuous(np.stack([_local_quaternions(skeleton, frame) for frame in pose]))
-    places = (motion.places_m - motion.places_m[0]) @ GLTF_FROM_CAMERA.T
-    skin, root = add_bones(
-        builder, name, skeleton, _steps(skeleton), quaternions[0], _inverse_bind(skeleton, still, upright)
-    )
+    turn = scene_from_camera[:3, :3]
+    quaternions = _continuous(np.stack([_local_quaternions(skeleton, frame, turn) for frame in pose]))
+    steps = _steps(skeleton)
+    steps[0] = places[0]
+    inverse_bind = _inverse_bind(skeleton, still, upright, places[0])
+    skin, root = add_bones(builder, name, skeleton, steps, quaternions[0], inverse_bind)
     clip.add(root, "translation", times, places)
     for bone in range(bones):
         if bone == 0 or np.ptp(quaternions[:, bone], axis=0).max() > _STILL:
@@ -147,8 +159,7 @@ def _add_motion(builder: GltfBuilder, clip: _Clip, motion: Motion, sequence: Mot
     index = builder.add("nodes", node)
     if len(targets):
         clip.add(index, "weights", times, weights.ravel())
-    place = (GLTF_FROM_CAMERA @ motion.places_m[0]).tolist()
-    return builder.add("nodes", {"name": f"{name}_rig", "translation": place, "children": [index, root]})
+    return index, builder.add("nodes", {"name": f"{name}_rig", "children": [root]})
 
 
 def _scales(seen: Bool[np.ndarray, "N"]) -> Float[np.ndarray, "N 3"]:
@@ -161,7 +172,9 @@ def _bind_vertices(body: BodyModel, still: Skinning) -> Float[np.ndarray, "V 3"]
     return still.rest_m[0, :, : body.num_vertices].T.numpy().astype(np.float64) - pelvis
 
 
-def _inverse_bind(skeleton: Skeleton, still: Skinning, upright: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "J 4 4"]:
+def _inverse_bind(
+    skeleton: Skeleton, still: Skinning, upright: Float[np.ndarray, "3 3"], place_m: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "J 4 4"]:
     """From stored vertices to each bone's axes: what the model does at the identity pose, seen from the bone there.
 
     In any other pose the bone carries that along, as it does in the model.
@@ -172,7 +185,7 @@ def _inverse_bind(skeleton: Skeleton, still: Skinning, upright: Float[np.ndarray
     inverse = np.tile(np.eye(4), (len(turns), 1, 1))
     inverse[:, :3, :3] = bones_from_body @ turns @ upright.T
     at_pelvis = turns @ pelvis + shifts - skeleton.heads_m
-    inverse[:, :3, 3] = (bones_from_body @ at_pelvis[..., None])[..., 0]
+    inverse[:, :3, 3] = (bones_from_body @ at_pelvis[..., None])[..., 0] - inverse[:, :3, :3] @ place_m
     return inverse
 
 
@@ -184,12 +197,14 @@ def _steps(skeleton: Skeleton) -> Float[np.ndarray, "J 3"]:
     return steps
 
 
-def _local_quaternions(skeleton: Skeleton, pose: Float[np.ndarray, "J 3 3"]) -> Float[np.ndarray, "J 4"]:
-    """Each bone's axes in its parent's, the root's in glTF's axes."""
+def _local_quaternions(
+    skeleton: Skeleton, pose: Float[np.ndarray, "J 3 3"], scene_from_camera: Float[np.ndarray, "3 3"]
+) -> Float[np.ndarray, "J 4"]:
+    """Each bone's axes in its parent's, the root's in the scene's."""
     parents = list(skeleton.parents[1:])
     axes = skeleton.bone_axes
     local = np.empty_like(pose)
-    local[0] = GLTF_FROM_CAMERA @ pose[0] @ axes[0]
+    local[0] = scene_from_camera @ pose[0] @ axes[0]
     local[1:] = axes[parents].transpose(0, 2, 1) @ pose[1:] @ axes[1:]
     return quaternions_xyzw(local)
 

@@ -5,6 +5,9 @@ Convention:
     one node ``upright`` that turns it so: y against gravity, the ground at y = 0, the origin below the camera. Below
     that node, and everywhere where nothing is known of gravity, axes are the camera frame (x right, y down, z forward)
     turned by 180° about x: the camera stands at the origin and looks along −z, as glTF's cameras do.
+
+    Skinned people are no part of that tree. glTF places a skinned mesh by its bones alone (§3.7.3), so mesh and bones
+    are roots of the scene, without a place of their own: vertices and root bone are stored where they stand in it.
 """
 
 from __future__ import annotations
@@ -31,11 +34,16 @@ def start_scene(recovery: Recovery, **extras: object) -> GltfBuilder:
 
 
 def finish_scene(
-    builder: GltfBuilder, recovery: Recovery, nodes: Sequence[int], surroundings: Surroundings | None = None
+    builder: GltfBuilder,
+    recovery: Recovery,
+    nodes: Sequence[int],
+    surroundings: Surroundings | None = None,
+    *,
+    skinned: Sequence[int] = (),
 ) -> bytes:
     """The file with surroundings, where there are any, and camera beside ``nodes``, all turned upright.
 
-    ``surroundings`` of the recovery are found where they are not given.
+    ``surroundings`` of the recovery are found where they are not given. ``skinned`` are nodes that stand upright.
     """
     nodes = list(nodes)
     surroundings = surroundings or Surroundings.of(recovery)
@@ -49,7 +57,7 @@ def finish_scene(
         # Column by column, as glTF wants matrices.
         matrix = (world @ turn).T.ravel().tolist()
         nodes = [builder.add("nodes", {"name": "upright", "matrix": matrix, "children": nodes})]
-    builder.document["scene"] = builder.add("scenes", {"name": recovery.image_path.name, "nodes": nodes})
+    builder.document["scene"] = builder.add("scenes", {"name": recovery.image_path.name, "nodes": [*skinned, *nodes]})
     return builder.to_glb()
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metrichmsr.bodies.rig import strongest
+from metrichmsr.export.frames import moved
 from metrichmsr.export.gltf import GltfBuilder
 from metrichmsr.export.skeleton import Skeleton, quaternions_xyzw
 from metrichmsr.structures import Rig
@@ -45,15 +46,16 @@ def skin_attributes(rig: Rig) -> Mapping[str, np.ndarray]:
 
 
 def add_skin(
-    builder: GltfBuilder, name: str, skeleton: Skeleton, gltf_from_camera: Float[np.ndarray, "3 3"]
+    builder: GltfBuilder, name: str, skeleton: Skeleton, scene_from_camera: Float[np.ndarray, "4 4"]
 ) -> tuple[int, int]:
     """Store joints and skin; returns the indices of the skin and of the root joint's node.
 
-    The root joint's node has to be hung below a node that stands at the pelvis without rotation; vertices are counted
-    from there. Joints are named as the body model's bones and have bone axes (:mod:`metrichmsr.export.skeleton`).
+    The root joint's node has to be a root of the scene, or to hang from one without a place of its own; vertices are
+    stored in the scene's frame. Joints are named as the body model's bones and have bone axes
+    (:mod:`metrichmsr.export.skeleton`).
     """
-    rotations = gltf_from_camera @ skeleton.bone_rotations()
-    heads = (skeleton.heads_m - skeleton.heads_m[0]) @ gltf_from_camera.T
+    rotations = scene_from_camera[:3, :3] @ skeleton.bone_rotations()
+    heads = moved(skeleton.heads_m, scene_from_camera)
     local, steps = rotations.copy(), heads.copy()
     for bone, parent in enumerate(skeleton.parents[1:], start=1):
         local[bone] = rotations[parent].T @ rotations[bone]

@@ -266,7 +266,7 @@ def _picture(content: bytes, path: Path, *, alpha: bool) -> str:
     with Image.open(io.BytesIO(content)) as image:
         wanted = "RGBA" if alpha or image.mode in ("RGBA", "LA", "P") else "RGB"
         picture = image.convert(wanted)
-        if wanted == "RGBA" and picture.getextrema()[3][0] > 250:
+        if wanted == "RGBA" and np.asarray(picture.getchannel("A")).min() > 250:
             picture = picture.convert("RGB")
         picture.thumbnail((_TEXTURE_PX, _TEXTURE_PX), Image.Resampling.LANCZOS)
         with atomic_file(path) as temporary:

@@ -10,11 +10,12 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from metrichmsr.export.glb import GLTF_FROM_CAMERA
+from metrichmsr.export.frames import GLTF_FROM_CAMERA
 from metrichmsr.export.palette import clay_color, person_color
 from metrichmsr.export.quantities import quantity
 from metrichmsr.structures import Camera, Person
 from metrichmsr.viewer.depth_maps import DepthMaps, open_depth_maps
+from metrichmsr.viewer.lighter_bodies import lighter_bodies
 from metrichmsr.viewer.measure import Doubts
 from metrichmsr.viewer.photo import find_photo
 from metrichmsr.viewer.picking import GroundTarget, MeshTarget, PointsTarget, Target
@@ -22,6 +23,7 @@ from metrichmsr.viewer.result_folder import ResultFolder
 from metrichmsr.viewer.shapes import (
     Frustum,
     Ruler,
+    Triangles,
     Tube,
     distance_tube,
     frustum,
@@ -42,6 +44,8 @@ from metrichmsr.viewer.surroundings import (
 
 MAX_TRIANGLES = 300_000
 MAX_POINTS = 400_000
+# Ten whole bodies of Anny.
+MAX_BODY_TRIANGLES = 300_000
 
 # Rulers stand so far beside the body.
 _BESIDE_M = 0.12
@@ -57,6 +61,8 @@ class Detail:
     scene: bool = True
     max_triangles: int = MAX_TRIANGLES
     max_points: int = MAX_POINTS
+    max_body_triangles: int = MAX_BODY_TRIANGLES
+    """Of all bodies together; of more, everybody is drawn with fewer. Clicks meet the whole bodies all the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +198,12 @@ class ResultContent:
     def anchors(self) -> Float[np.ndarray, "N 3"]:
         """Points of the bodies that the scene was drawn to."""
         return np.zeros((0, 3)) if self.maps is None else anchor_points(self.maps, self.world_from_camera)
+
+    @cached_property
+    def drawn_bodies(self) -> tuple[Triangles, ...]:
+        """Everybody's body as it is drawn, in the order of ``people``; without triangles where there is no mesh."""
+        bodies = [Triangles(shapes.vertices, shapes.faces) for shapes in self.people]
+        return tuple(lighter_bodies(bodies, self.detail.max_body_triangles))
 
     @cached_property
     def people_targets(self) -> list[Target]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
 from metrichmsr.viewer.content import PersonShapes, ResultContent
+from metrichmsr.viewer.shapes import Triangles
 from metrichmsr.viewer.surroundings import Colours, Which
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ Layer = Literal[
     "scene", "people", "labels", "rulers", "uncertainty", "skeletons", "anchors", "frustum", "grid"
 ]  # in the order of the panel
 
+Colour = tuple[int, int, int]  # sRGB
+Thing = TypeVar("Thing")
+
 _ANCHOR = (255, 0, 170)
+_STAFF = (30, 30, 34)
 _EDGE = (60, 60, 66)
 _GRID, _GRID_METRES = (205, 205, 210), (150, 150, 158)
 # Bodies let their skeletons through while these are shown.
@@ -140,18 +145,8 @@ class ResultLayers:
             self._scene.add_glb(f"{path}/mesh", data, cast_shadow=False, receive_shadow=False)
 
     def _add_people(self, path: str) -> None:
-        for shapes in self.content.people:
-            if len(shapes.faces):
-                body = self._scene.add_mesh_simple(
-                    f"{path}/{shapes.person.id}",
-                    (shapes.vertices - shapes.pelvis).astype(np.float32),
-                    shapes.faces.astype(np.uint32),
-                    color=shapes.color,
-                    position=shapes.pelvis,
-                    cast_shadow=False,
-                    receive_shadow=False,
-                )
-                self._bodies.append(body)
+        colours = [shapes.color for shapes in self.content.people]
+        self._bodies = self._add_surfaces(path, colours, self.content.drawn_bodies)
 
     def _add_labels(self, path: str) -> None:
         people = self.content.people
@@ -160,17 +155,17 @@ class ResultLayers:
             self._scene.add_label(f"{path}/{shapes.person.id}", text, position=shapes.head, anchor="bottom-center")
 
     def _add_rulers(self, path: str) -> None:
-        few = len(self.content.people) <= _MOST_LONG_LABELS
-        for shapes in self.content.people:
-            ruler, name = shapes.ruler, f"{path}/{shapes.person.id}"
-            if ruler is None:
-                continue
-            self._add_lines(f"{name}/staff", ruler.segments, (30, 30, 34), 2.0)
-            if len(ruler.doubt):
-                self._add_lines(f"{name}/doubt", ruler.doubt, shapes.line_color, 3.0)
-            for text, place in ruler.numbers if few else ():
+        people = [shapes for shapes in self.content.people if shapes.ruler is not None]
+        rulers = [shapes.ruler for shapes in people if shapes.ruler is not None]
+        self._add_lines(f"{path}/staffs", [_STAFF] * len(rulers), [ruler.segments for ruler in rulers], 2.0)
+        colours = [shapes.line_color for shapes in people]
+        self._add_lines(f"{path}/doubts", colours, [ruler.doubt for ruler in rulers], 3.0)
+        if len(self.content.people) > _MOST_LONG_LABELS:
+            return
+        for shapes, ruler in zip(people, rulers, strict=True):
+            for text, place in ruler.numbers:
                 self._scene.add_label(
-                    f"{name}/{text.replace('.', '_')}",
+                    f"{path}/{shapes.person.id}/{text.replace('.', '_')}",
                     text,
                     position=place,
                     font_size_mode="scene",
@@ -180,23 +175,13 @@ class ResultLayers:
                 )
 
     def _add_tubes(self, path: str) -> None:
-        for shapes in self.content.people:
-            if shapes.tube is not None:
-                self._scene.add_mesh_simple(
-                    f"{path}/{shapes.person.id}",
-                    shapes.tube.vertices.astype(np.float32),
-                    shapes.tube.faces.astype(np.uint32),
-                    color=shapes.line_color,
-                    flat_shading=True,
-                    side="double",
-                    cast_shadow=False,
-                    receive_shadow=False,
-                )
+        people = [(shapes.line_color, shapes.tube.surface) for shapes in self.content.people if shapes.tube is not None]
+        colours, surfaces = [colour for colour, _ in people], [surface for _, surface in people]
+        self._add_surfaces(path, colours, surfaces, flat_shading=True, side="double")
 
     def _add_skeletons(self, path: str) -> None:
-        for shapes in self.content.people:
-            if len(shapes.skeleton):
-                self._add_lines(f"{path}/{shapes.person.id}", shapes.skeleton, shapes.line_color, 4.0)
+        people = self.content.people
+        self._add_lines(path, [shapes.line_color for shapes in people], [shapes.skeleton for shapes in people], 4.0)
 
     def _add_anchors(self, path: str) -> None:
         if len(self.content.anchors):
@@ -213,7 +198,7 @@ class ResultLayers:
         from metrichmsr.viewer.surroundings import SurroundingsMesh
 
         shape = self.content.frustum
-        self._add_lines(f"{path}/edges", shape.lines, _EDGE, 2.0)
+        self._add_lines(f"{path}/edges", [_EDGE], [shape.lines], 2.0)
         if self.content.photo is not None:
             uv = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], dtype=np.float64)
             picture = SurroundingsMesh(shape.corners, np.array([(0, 2, 1), (0, 3, 2)]), uv)
@@ -234,12 +219,49 @@ class ResultLayers:
             position=(0.0, self.content.floor_y, 0.0),
         )
 
+    def _add_surfaces(
+        self, path: str, colours: Sequence[Colour], surfaces: Sequence[Triangles], **options: Any
+    ) -> list[Any]:
+        """Surfaces of several people, each in their colour."""
+        nodes = []
+        for colour, same in _by_colour(colours, surfaces):
+            whole = Triangles.joined(same)
+            if not len(whole.faces):
+                continue
+            middle = whole.vertices.mean(axis=0)
+            node = self._scene.add_mesh_simple(
+                f"{path}/{_name(colour)}",
+                (whole.vertices - middle).astype(np.float32),
+                whole.faces.astype(np.uint32),
+                color=colour,
+                position=middle,
+                cast_shadow=False,
+                receive_shadow=False,
+                **options,
+            )
+            nodes.append(node)
+        return nodes
+
     def _add_lines(
-        self, name: str, segments: Float[np.ndarray, "N 2 3"], color: tuple[int, int, int], width_px: float
+        self, path: str, colours: Sequence[Colour], lines: Sequence[Float[np.ndarray, "N 2 3"]], width_px: float
     ) -> None:
-        self._scene.add_line_segments(
-            name, segments.astype(np.float32), color, thickness=width_px, thickness_units="screen"
-        )
+        """Lines of several people, each in their colour."""
+        for colour, same in _by_colour(colours, lines):
+            segments = np.concatenate(same).astype(np.float32)
+            if len(segments):
+                self._scene.add_line_segments(
+                    f"{path}/{_name(colour)}", segments, colour, thickness=width_px, thickness_units="screen"
+                )
+
+
+def _by_colour(colours: Sequence[Colour], things: Sequence[Thing]) -> Iterator[tuple[Colour, list[Thing]]]:
+    """Things of one colour together, so that a crowd takes as many draw calls as there are colours."""
+    for colour in dict.fromkeys(colours):
+        yield colour, [thing for one, thing in zip(colours, things, strict=True) if one == colour]
+
+
+def _name(colour: Colour) -> str:
+    return "_".join(map(str, colour))
 
 
 def scene_key(content: ResultContent, shown: Shown) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from metrichmsr.errors import MissingPackageError
-from metrichmsr.listening import for_url, free_port
+from metrichmsr.listening import for_url, free_port, is_local
 from metrichmsr.viewer.content import Detail
+from metrichmsr.viewer.foreign_pages import refuse_foreign_pages
 from metrichmsr.viewer.layers import Shown
 from metrichmsr.viewer.sequences import Entry
 
@@ -27,6 +28,8 @@ class RunningViewer:
 
     url: str
     viewer: Viewer
+    refuses_foreign_pages: bool
+    """Whether other pages that are open in a browser are kept from connecting."""
     _server: viser.ViserServer
 
     def stop(self) -> None:
@@ -78,6 +81,7 @@ def start_viewer(
 
     with _no_chatter():
         server = viser.ViserServer(host=host, port=port, verbose=False, label="MetricHMSR")
+    refuses = refuse_foreign_pages(server, local_only=is_local(host))  # before there is anything to see
     # viser can hand a scene to a public relay when a browser asks. A photo of people stays here.
     server.request_share_url = lambda *_, **__: None
     try:
@@ -89,7 +93,7 @@ def start_viewer(
         with _no_chatter():
             server.stop()
         raise
-    return RunningViewer(f"http://{for_url(host)}:{server.get_port()}", viewer, server)
+    return RunningViewer(f"http://{for_url(host)}:{server.get_port()}", viewer, refuses, server)
 
 
 @contextlib.contextmanager

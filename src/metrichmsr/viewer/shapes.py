@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,24 @@ SKELETON = tuple((COCO17.index(a), COCO17.index(b)) for a, b in _BONES)
 # A tick every decimetre; longer ones at half metres, the longest at metres.
 _TICKS_M = ((1.0, 0.16), (0.5, 0.11), (0.1, 0.06))
 _NEAREST_M = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Triangles:
+    """A surface."""
+
+    vertices: Float[np.ndarray, "V 3"]
+    faces: Int[np.ndarray, "F 3"]
+
+    @classmethod
+    def joined(cls, parts: Iterable[Triangles]) -> Triangles:
+        """Several surfaces as one, in their order."""
+        vertices, faces, count = [np.zeros((0, 3))], [np.zeros((0, 3), np.int64)], 0
+        for part in parts:
+            vertices.append(part.vertices)
+            faces.append(part.faces + count)
+            count += len(part.vertices)
+        return cls(np.concatenate(vertices), np.concatenate(faces))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +102,7 @@ class Tube:
     """A tube along the line of sight: where somebody may be, one sigma nearer to one sigma farther."""
 
     ends: Float[np.ndarray, "2 3"]
-    vertices: Float[np.ndarray, "V 3"]
-    faces: Int[np.ndarray, "F 3"]
+    surface: Triangles
 
 
 def distance_tube(
@@ -133,7 +151,7 @@ def distance_tube(
     for i in range(sides):
         j = (i + 1) % sides
         faces += [(len(rings), j, i), (len(rings) + 1, last + i, last + j)]
-    return Tube(ends, vertices, np.array(faces))
+    return Tube(ends, Triangles(vertices, np.array(faces)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 # Results kept in memory, ready to be shown again; a frame of a sequence of them costs some 30 MB.
 _KEPT = 12
-# Of sequences less of the scene is shown, so that the slider keeps up.
-_SEQUENCE_TRIANGLES, _SEQUENCE_POINTS = 80_000, 120_000
+# Of sequences less is shown, so that the slider keeps up.
+_SEQUENCE_TRIANGLES, _SEQUENCE_POINTS, _SEQUENCE_BODY_TRIANGLES = 80_000, 120_000, 120_000
 _GAP_M = 1.0
 _SETTLING_S = 20.0
 _MARK = (220, 38, 38)
@@ -195,6 +195,7 @@ class Viewer:
                     detail.scene,
                     min(detail.max_triangles, _SEQUENCE_TRIANGLES),
                     min(detail.max_points, _SEQUENCE_POINTS),
+                    min(detail.max_body_triangles, _SEQUENCE_BODY_TRIANGLES),
                 )
             self._contents[key] = ResultContent(result, detail)
             while len(self._contents) > _KEPT:
