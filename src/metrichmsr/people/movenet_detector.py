@@ -19,8 +19,9 @@ from metrichmsr.people.detection import Detections, empty_detections, remove_dup
 from metrichmsr.people.movenet import SIZE_MULTIPLE, MoveNetMultiPose, decode
 from metrichmsr.people.weight_files import WEIGHTS_DIR, load_into
 
-WHOLE_SIDES = (256, 384, 512)
-"""Long side of the views of the whole picture, input pixels."""
+WHOLE_SIDES = (512, 384, 256)
+"""Long side of the views of the whole picture, input pixels. Turned ones of the last one's side follow: those of one
+shape run as one batch."""
 TURNED_SIDE = 256
 TILE_SIDE = 384
 TILE_OVERLAP = 0.25
@@ -73,8 +74,7 @@ class MoveNetDetector:
             small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         height, width = small.shape[:2]
         whole = (0, 0, width, height)
-        views = [View(whole, side) for side in reversed(WHOLE_SIDES)]
-        # Those of one shape after one another: they run as one batch.
+        views = [View(whole, side) for side in WHOLE_SIDES]
         views += [View(whole, TURNED_SIDE, quarters) for quarters in (2, 1, 3)]
         found = remove_duplicates(self._find(small, views))
         for fraction in (HALF, THIRD):
