@@ -3,7 +3,9 @@
     python scripts/train_pose_prior.py --poses POSES.npz
 
 The library holds ``rotvec`` (N, J, 3): parent-relative rotation vectors of Anny's driven bones, the root heading-free
-(z up); ``bones``; ``clip`` with ``clip_source``. Clips, not frames, are held out. scikit-learn is needed here only.
+(z up); ``bones``; ``clip`` with ``clip_source``. Clips, not frames, are held out. Knees are straightened and half of the
+upright poses calmed as in SynFocal: people in photographs stand straighter than in motion capture. scikit-learn is
+needed here only.
 """
 
 from __future__ import annotations
@@ -13,12 +15,17 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import roma
 import torch
 from safetensors.torch import save_file
 from scipy.spatial.transform import Rotation
 from sklearn.mixture import GaussianMixture
 
+from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.hmr.pose_prior import WEIGHTS, PosePrior
+from metrichmsr.synthetic.pose_kinds import KINDS, PoseReader
+from metrichmsr.synthetic.quiet_stance import amounts, calmed
+from metrichmsr.synthetic.straight_legs import straightened
 
 
 def mirror_index(bones: list[str]) -> list[int]:
@@ -27,12 +34,29 @@ def mirror_index(bones: list[str]) -> list[int]:
     return [bones.index(b[:-1] + swap[b[-1]] if b.endswith((".L", ".R")) else b) for b in bones]
 
 
-def load_poses(path: Path, exclude: list[str]) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+def as_people_stand(rotvec: torch.Tensor, bones: list[str], seed: int) -> torch.Tensor:
+    """Captured poses (N, J, 3) with straight knees, half of the upright ones calmed."""
+    body = AnnyBody.load()
+    rotvec = straightened(rotvec, bones)
+    driven = torch.zeros(len(rotvec), len(body.driven_bones), 3)
+    for i, bone in enumerate(body.driven_bones):
+        if bone in bones:
+            driven[:, i] = rotvec[:, bones.index(bone)]
+    reader = PoseReader(body)
+    kind = torch.cat([reader.traits(roma.rotvec_to_rotmat(part)).kind for part in driven.split(4096)])
+    upright = torch.isin(kind, torch.tensor([KINDS.index("standing"), KINDS.index("gesturing")]))
+    amount = amounts(upright, torch.Generator().manual_seed(seed))
+    print(f"upright {upright.float().mean():.0%} of poses, calmed {(amount > 0).float().mean():.0%}")
+    return calmed(rotvec, amount, bones)
+
+
+def load_poses(path: Path, exclude: list[str], seed: int) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     """Bones, rotation vectors (N, J−1, 3), up vectors in the root frame (N, 3), clip ids (N,)."""
     data = np.load(path, allow_pickle=False)
     bones = [str(b) for b in data["bones"]]
     keep = ~np.isin(data["clip_source"][data["clip"]], exclude)
-    rotvec = data["rotvec"][keep].astype(np.float64)
+    captured = torch.from_numpy(data["rotvec"][keep].astype(np.float32))
+    rotvec = as_people_stand(captured, bones, seed).double().numpy()
     up = Rotation.from_rotvec(rotvec[:, 0]).as_matrix()[:, 2]  # third row of R = Rᵀ·e_z: world up seen from the root
     return bones, rotvec[:, 1:], up, data["clip"][keep]
 
@@ -48,7 +72,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     args = parser.parse_args()
 
-    bones, rotvec, up, clip = load_poses(args.poses, args.exclude)
+    bones, rotvec, up, clip = load_poses(args.poses, args.exclude, args.seed)
     other = mirror_index(bones)
     mirrored = (rotvec[:, np.array(other[1:]) - 1] * [1, -1, -1], up * [-1, 1, 1])
     held_out = clip % 10 == 0

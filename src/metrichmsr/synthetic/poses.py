@@ -29,6 +29,7 @@ from metrichmsr.errors import ModelFileError
 from metrichmsr.synthetic.assets import NO_CLEAR_LICENCE, SHARE_ALIKE
 from metrichmsr.synthetic.pose_kinds import KINDS, PoseKind, PoseReader, PoseTraits
 from metrichmsr.synthetic.pose_origin import origins
+from metrichmsr.synthetic.quiet_stance import amounts, calmed
 from metrichmsr.synthetic.splits import Split, split_of
 from metrichmsr.synthetic.straight_legs import straightened
 
@@ -44,6 +45,7 @@ CREDITS = {
 _MAX_SELF_PENETRATION_M = 0.04
 _MAX_LEAN_M = 0.40
 _AT_REST: tuple[PoseKind, ...] = ("standing", "ground", "kneeling", "lying")
+_UPRIGHT = torch.tensor([KINDS.index(kind) for kind in ("standing", "gesturing")])
 _PRIOR_POSES = 6000
 _PRIOR_SEED = {"train": 1, "val": 2, "test": 3}
 # Poses made by rule are one clip of thousands: they are dealt in runs of neighbours.
@@ -61,8 +63,8 @@ class DrawnPoses:
     unsupported: Bool[Tensor, "P"]
     """See :class:`PoseTraits`."""
     source: tuple[str, ...]
-    """Clip and frame (of a made pose its number, and ``of`` whose poses it is made), ``mirrored`` where it is; or
-    ``prior``."""
+    """Clip and frame (of a made pose its number, and ``of`` whose poses it is made) or ``prior``; ``mirrored`` and
+    ``calmed`` (:mod:`~metrichmsr.synthetic.quiet_stance`) where it is."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class PoseLibrary:
         self._order = order
         self._count = torch.bincount(kind, minlength=len(KINDS))
         self._start = self._count.cumsum(0) - self._count
+        self._bones = tuple(body.driven_bones)
         place = {bone: i for i, bone in enumerate(body.driven_bones)}
         self._mirror = torch.tensor([place[mirrored_name(bone)] for bone in body.driven_bones], device=device)
         self._parts = _noise_parts(body.driven_bones).to(device)
@@ -243,7 +246,8 @@ class PoseLibrary:
         *,
         noise: PoseNoise | None = None,
     ) -> DrawnPoses:
-        """P poses: the kind by these weights, evenly among the poses of a kind, half of them mirrored.
+        """P poses: the kind by these weights, evenly among the poses of a kind, half of them mirrored, half of the
+        upright ones calmed.
 
         Args:
             weights: for each person how likely each of ``KINDS`` is; kinds without poses are left out.
@@ -260,11 +264,15 @@ class PoseLibrary:
         device = self.rotvec.device
         rotvec = self.rotvec[row.to(device)].float()
         rotvec = torch.where(mirrored.to(device)[:, None, None], self.mirrored(rotvec), rotvec)
+        quiet = amounts(torch.isin(kind, _UPRIGHT), generator)
+        rotvec = calmed(rotvec, quiet.to(device), self._bones)
         if noise is not None:
             rotvec = self._disturbed(rotvec, noise, generator)
         source = tuple(
-            name + " mirrored" if flip and name != "prior" else name
-            for name, flip in zip((self.names[i] for i in row.tolist()), mirrored.tolist(), strict=True)
+            name + (" mirrored" if flip and name != "prior" else "") + (" calmed" if calm > 0 else "")
+            for name, flip, calm in zip(
+                (self.names[i] for i in row.tolist()), mirrored.tolist(), quiet.tolist(), strict=True
+            )
         )
         return DrawnPoses(rotvec, self.kind[row].to(device), self.unsupported[row].to(device), source)
 

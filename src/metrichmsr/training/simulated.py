@@ -69,6 +69,8 @@ class PoseVariety:
     """Largest one sigma of a turn of every bone."""
     tumbling: float = 0.08
     """Share of people who are turned as a whole, in any way."""
+    untouched: float = 0.35
+    """Share of people whose pose stays as it was drawn: who stands straight shall be among them."""
 
 
 class SimulatedLandmarks:
@@ -150,7 +152,7 @@ class SimulatedLandmarks:
     def _varied(self, pose: Float[Tensor, "B J 3 3"], generator: torch.Generator) -> Float[Tensor, "B J 3 3"]:
         """Limbs of others, joints bent otherwise, and people head over heels: athletes do what no clip holds."""
         count, variety = len(pose), self.variety
-        pose = pose.clone()
+        drawn, pose = pose, pose.clone()
         for limb in self._limbs:
             swapped = torch.rand(count, generator=generator) < variety.limbs
             other = torch.randint(count, (count,), generator=generator)
@@ -164,7 +166,8 @@ class SimulatedLandmarks:
         axis = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
         turn = roma.rotvec_to_rotmat(axis * (math.pi * torch.rand(count, 1, generator=generator)))
         pose[:, 0] = torch.where(tumbling[:, None, None], turn @ pose[:, 0], pose[:, 0])
-        return pose
+        untouched = torch.rand(count, generator=generator) < variety.untouched
+        return torch.where(untouched[:, None, None, None], drawn, pose)
 
     def _crops(
         self,
