@@ -60,7 +60,8 @@ def test_nobody_falls_apart_and_other_topologies_are_found_apart(egg):
     assert 1400 <= len(lighter[0].faces) == len(lighter[3].faces) <= 1500
 
 
-def test_without_the_package_bodies_are_whole(egg, monkeypatch):
+def test_without_the_package_bodies_are_whole_and_a_warning_says_so(egg, monkeypatch):
     monkeypatch.setitem(sys.modules, "fast_simplification", None)
-    (body,) = lighter_bodies([egg], 2000)
+    with pytest.warns(UserWarning, match=r"fast-simplification is missing.*metrichmsr\[viewer\]"):
+        (body,) = lighter_bodies([egg], 2000)
     assert body is egg

@@ -7,6 +7,7 @@ them; the others keep the same vertices of their own, so that everybody's pose a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +23,7 @@ def lighter_bodies(bodies: Sequence[Triangles], max_triangles: int) -> list[Tria
     """The bodies as they are where together they stay below a number of triangles; else everybody with an equal share.
 
     Nobody is given fewer than 1,500 triangles, however many they are. Where the package fast-simplification is not
-    installed bodies stay as they are.
+    installed bodies stay as they are, and a warning says so.
 
     Args:
         bodies: any frame and unit; those of one topology share vertex count and triangles.
@@ -51,6 +52,11 @@ def _fewer(body: Triangles, triangles: int) -> tuple[Int[np.ndarray, "v"], Int[n
     try:
         import fast_simplification
     except ImportError:
+        warnings.warn(
+            "the package fast-simplification is missing, so all bodies are drawn at full detail, which many people make "
+            "slow: pip install 'metrichmsr[viewer]'",
+            stacklevel=3,
+        )
         return None
     places, faces, *more = fast_simplification.simplify(
         body.vertices, body.faces.astype(np.int32), target_count=triangles, return_collapses=True
