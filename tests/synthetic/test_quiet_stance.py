@@ -61,6 +61,7 @@ def test_who_is_calmed_stands_over_their_feet_with_straight_knees(body: AnnyBody
 
     knees = torch.stack([bend_deg("L"), bend_deg("R")]).amax(0)
     trunk = forward_deg(at["neck01"] - at["root"]).abs()
-    assert knees[calm].quantile(0.75) < 16 < knees[~calm].median()
+    assert knees[calm].quantile(0.75) < 16
+    assert knees[calm].quantile(0.9) < knees[~calm].quantile(0.9)
     assert trunk[calm].quantile(0.75) < trunk[~calm].quantile(0.75)
     assert trunk[calm].max() < 14

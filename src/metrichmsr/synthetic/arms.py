@@ -155,8 +155,12 @@ def bend(
     end: Float[Tensor, "B 3"],
     target: Float[Tensor, "B 3"],
     pole: Float[Tensor, "B 3"],
+    *,
+    reach: float = _MAX_REACH,
 ) -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, "B 3 3"]]:
     """How to turn a limb of two bones so that its end is at a target, or as near as it is long.
+
+    ``reach``: of the limb, as a share of both bones' lengths.
 
     Returns:
         The rotation of the whole limb about its root, and what the second bone is turned by after that.
@@ -165,7 +169,7 @@ def bend(
     to = target - root
     distance = to.norm(dim=-1, keepdim=True)
     direction = to / distance.clamp_min(1e-6)
-    distance = torch.minimum(torch.maximum(distance, (upper - lower).abs() + 0.06), _MAX_REACH * (upper + lower))
+    distance = torch.minimum(torch.maximum(distance, (upper - lower).abs() + 0.06), reach * (upper + lower))
     along = (upper.square() + distance.square() - lower.square()) / (2 * distance)
     aside = (upper.square() - along.square()).clamp_min(0).sqrt()
     pole = pole - (pole * direction).sum(-1, keepdim=True) * direction

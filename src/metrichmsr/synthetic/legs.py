@@ -11,6 +11,9 @@ from metrichmsr.bodies.protocol import BodyOutput
 from metrichmsr.synthetic.arms import bend
 from metrichmsr.synthetic.contact import PARTS, BodyBalls
 
+_REACH = 0.9995
+"""People stand on straight legs, if not on stretched ones."""
+
 
 class Legs:
     """Bends Anny's legs.
@@ -56,7 +59,7 @@ class Legs:
             # Knees bend the way they do, or else to where the toes point.
             toes = out.vertices_m[:, self._sole[side]].mean(1) - at[:, foot]
             pole = at[:, knee] - 0.5 * (at[:, hip] + at[:, foot]) + 0.2 * toes
-            first, second = bend(at[:, hip], at[:, knee], at[:, foot], at[:, foot] + lift, pole)
+            first, second = bend(at[:, hip], at[:, knee], at[:, foot], at[:, foot] + lift, pole, reach=_REACH)
             turned = (lift[:, 1] > 1e-4)[:, None, None]
             eye = torch.eye(3, device=pose.device).expand_as(first)
             first, second = torch.where(turned, first, eye), torch.where(turned, second, eye)
