@@ -16,6 +16,7 @@ from metrichmsr.hmr.fitting.expected import JOINT_OF_33
 from metrichmsr.hmr.fitting.fit import FitOptions, Fitter
 from metrichmsr.hmr.fitting.objective import Objective, Weights, geman_mcclure
 from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
+from metrichmsr.hmr.fitting.solver import minimise
 from metrichmsr.hmr.fitting.starts import place_on_rays
 from metrichmsr.hmr.fitting.state import FitState, decode_position, encode_position, left_jacobian
 from metrichmsr.hmr.pose_prior import PosePrior
@@ -100,6 +101,24 @@ def test_jacobian_is_the_derivative_of_the_points(fitter):
         assert (numeric - points.landmarks_by[..., unknown]).abs().max().item() < 0.15 * scale, unknown
         height = (moved.height_m - points.height_m) / eps
         torch.testing.assert_close(height, points.height_by[:, unknown], atol=2e-3, rtol=2e-2)
+
+
+def test_held_shape_changes_nothing_but_its_own_columns(fitter):
+    state = make_state(fitter, 2, 4)
+    at, whole, held = fitter.posed.layout, fitter.posed.points(state), fitter.posed.points(state, shape_held=True)
+    others = torch.ones(at.size, dtype=torch.bool)
+    others[at.shape] = False
+    for name in ("landmarks_m", "surface_m", "height_m"):
+        torch.testing.assert_close(getattr(held, name), getattr(whole, name))
+    for name in ("landmarks_by", "surface_by", "height_by"):
+        torch.testing.assert_close(getattr(held, name)[..., others], getattr(whole, name)[..., others])
+        assert not getattr(held, name)[..., at.shape].any()
+    objective = Objective(
+        fitter.posed, fitter.shape_prior, make_evidence(fitter, state, noise_px=5.0), Weights(), shape_held=True
+    )
+    moved, _ = minimise(objective, state, iterations=3)
+    torch.testing.assert_close(moved.shape, state.shape, rtol=0, atol=0)
+    assert bool((moved.coefficients != state.coefficients).any())
 
 
 def test_energy_gradient_is_the_derivative_of_the_energy(fitter):

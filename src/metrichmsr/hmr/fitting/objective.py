@@ -74,23 +74,41 @@ def geman_mcclure(squared: Tensor, width: float) -> tuple[Tensor, Tensor]:
 
 
 class Objective:
-    """Energy of B bodies given their evidence."""
+    """Energy of B bodies given their evidence.
 
-    def __init__(self, body: PosedBody, shape_prior: ShapePrior, evidence: Evidence, weights: Weights) -> None:
+    Args:
+        body: what moves.
+        shape_prior: over its shapes.
+        evidence: of the same people.
+        weights: of the terms.
+        shape_held: shape stays as it is, and its prior is left out.
+    """
+
+    def __init__(
+        self,
+        body: PosedBody,
+        shape_prior: ShapePrior,
+        evidence: Evidence,
+        weights: Weights,
+        *,
+        shape_held: bool = False,
+    ) -> None:
         self.body = body
         self.shape_prior = shape_prior
         self.evidence = evidence
         self.weights = weights
+        self.shape_held = shape_held
 
     def normal(self, state: FitState) -> Normal:
         """Energy, gradient and Hessian at a state."""
-        points = self.body.points(state)
+        points = self.body.points(state, shape_held=self.shape_held)
         total = Normal(len(state.shape), self.body.layout.size, state.shape)
         self._landmarks(total, points)
         self._depth_order(total, points)
         self._expected(total, points)
         self._pose(total, state)
-        self._shape(total, state)
+        if not self.shape_held:
+            self._shape(total, state)
         self._level(total, state)
         self._mask(total, points)
         self._known(total, state, points)

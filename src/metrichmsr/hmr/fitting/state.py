@@ -161,13 +161,15 @@ class PosedBody:
             up=(roma.rotvec_to_rotmat(step[:, at.up]) @ state.up[..., None]).squeeze(-1),
         )
 
-    def points(self, state: FitState) -> BodyPoints:
-        """Points and their Jacobians at a state."""
+    def points(self, state: FitState, *, shape_held: bool = False) -> BodyPoints:
+        """Points and their Jacobians at a state; the columns of shape are zero where it is held, which is cheaper."""
         at = self.layout
         n, n_shape = state.shape.shape
+        if shape_held:
+            n_shape = 0
         # One batch holds every body and its n_shape neighbours with one shape parameter changed.
-        sign = torch.where(state.shape > self._high - self.SHAPE_STEP, -1.0, 1.0)
-        steps = torch.diag_embed(self.SHAPE_STEP * sign)
+        sign = torch.where(state.shape > self._high - self.SHAPE_STEP, -1.0, 1.0)[:, :n_shape]
+        steps = self.SHAPE_STEP * sign[..., None] * torch.eye(n_shape, state.shape.shape[1]).to(sign)
         shapes = torch.cat([state.shape[:, None], state.shape[:, None] + steps], dim=1)
         pose = self.pose_matrices(state)
         out = self.body(pose.repeat_interleave(1 + n_shape, dim=0), shapes.flatten(0, 1))
@@ -184,14 +186,14 @@ class PosedBody:
         points = relative + translation
         by = points.new_zeros(*points.shape, at.size)
         by[..., at.pose] = by_rotvecs @ self.prior.basis
-        by[..., at.shape] = by_shape.permute(0, 2, 3, 1)
+        by[..., at.shape.start : at.shape.start + n_shape] = by_shape.permute(0, 2, 3, 1)
         by[..., at.root] = -skew(relative)
         depth = translation[..., 2]
         by[..., 0, at.position.start] = depth
         by[..., 1, at.position.start + 1] = depth
         by[..., at.position.stop - 1] = translation
         height_by = points.new_zeros(n, at.size)
-        height_by[:, at.shape] = height_by_shape
+        height_by[:, at.shape.start : at.shape.start + n_shape] = height_by_shape
         return BodyPoints(points[:, :33], points[:, 33:], height[:, 0], by[:, :33], by[:, 33:], height_by)
 
     def _by_rotvecs(
