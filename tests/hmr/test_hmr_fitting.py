@@ -354,7 +354,7 @@ def test_polishing_stays_near_an_answer_where_landmarks_are_seen_badly(fitter, g
     alone = dataclasses.replace(answer, joint_std_m=None)
     bodies = [fitter.refine(seen, said).body for seen, said in ((badly, answer), (wrong, answer), (wrong, alone))]
     kept, drawn, pulled = (float(joint_errors(body, answer.body)[:, left_wrist].mean()) for body in bodies)
-    assert kept < 0.5 * pulled, (kept, drawn, pulled)
+    assert kept < 0.7 * pulled, (kept, drawn, pulled)
     assert kept < drawn < pulled
 
 
