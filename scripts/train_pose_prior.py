@@ -3,8 +3,8 @@
     python scripts/train_pose_prior.py --poses POSES.npz
 
 The library holds ``rotvec`` (N, J, 3): parent-relative rotation vectors of Anny's driven bones, the root heading-free
-(z up); ``bones``; ``clip`` with ``clip_source``. Clips, not frames, are held out. Knees are straightened and half of the
-upright poses calmed as in SynFocal: people in photographs stand straighter than in motion capture. scikit-learn is
+(z up); ``bones``; ``clip`` with ``clip_source``. Clips, not frames, are held out. Knees are straightened and half of
+the upright poses calmed as in SynFocal: people in photographs stand straighter than in motion capture. scikit-learn is
 needed here only.
 """
 

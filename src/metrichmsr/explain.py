@@ -100,7 +100,7 @@ class Explainer:
         regressor = self._recoverer.regressor
         config = regressor.config
         evidence, K_crop = evidence_from_landmarks(
-            sight.people.landmarks, sight.camera.K, ray_size=config.ray_size, up=sight.up
+            sight.landmarks, sight.camera.K, ray_size=config.ray_size, up=sight.up
         )
         _, layers, tokens = trace(regressor.network, evidence)
         # Joints and stature are enough to compare bodies.

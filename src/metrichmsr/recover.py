@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from metrichmsr.hmr.fitting.evidence import Evidence
     from metrichmsr.images import Photo
     from metrichmsr.people import People
+    from metrichmsr.people.landmarks import Landmarks
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,13 @@ class Sight:
     camera: Camera
     up: UpEstimate | None
     """Which way is up, where the method asks."""
+
+    @cached_property
+    def landmarks(self) -> Landmarks:
+        """Of these people, as methods that learned from renderings expect them."""
+        from metrichmsr.hmr.photographed import as_rendered
+
+        return as_rendered(self.people.landmarks)
 
 
 class Recoverer(RecoverModels):
@@ -195,17 +204,18 @@ class Recoverer(RecoverModels):
         depths = known_depths(self.options.length, people.detections.boxes_xyxy, camera.K, warnings)
         if self.options.method == "fit":
             with watch.stage("fit"):
-                return self.fitter(self._evidence(people, camera, heights, depths)).estimates
+                return self.fitter(self._evidence(sight, heights, depths)).estimates
         with watch.stage("network"):
             mirrored = None
             if self.options.mirror:
+                from metrichmsr.hmr.photographed import as_rendered
                 from metrichmsr.people.mirrored import mirrored_landmarks
 
                 in_mirror = mirrored_landmarks(sight.image, people.landmarks, self._landmarker)
-                mirrored = in_mirror, sight.image.shape[1]
+                mirrored = as_rendered(in_mirror), sight.image.shape[1]
             faces = self._face_reader(sight.image, people.landmarks) if self.options.faces else None
             estimates = self.regressor(
-                people.landmarks,
+                sight.landmarks,
                 camera.K,
                 up=sight.up,
                 mirrored=mirrored,
@@ -217,20 +227,19 @@ class Recoverer(RecoverModels):
         if not self.options.refine:
             return estimates
         with watch.stage("refine"):
-            return self.fitter.refine(self._evidence(people, camera, heights, depths), estimates)
+            return self.fitter.refine(self._evidence(sight, heights, depths), estimates)
 
     def _evidence(
         self,
-        people: People,
-        camera: Camera,
+        sight: Sight,
         heights: Float[np.ndarray, "N"],
         depths: Float[np.ndarray, "N"],
     ) -> Evidence:
         from metrichmsr.hmr.fitting.evidence import gather_evidence
 
         return gather_evidence(
-            people.landmarks,
-            camera,
+            sight.landmarks,
+            sight.camera,
             known_height_m=heights,
             known_depth_m=depths,
             use_mask=self.options.mask,
