@@ -75,7 +75,7 @@ def main() -> None:
             continue
         if len(landmarks):
             found.append((landmarks.xy, landmarks.confidence))
-    photographed = tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+    photographed = np.concatenate([xy for xy, _ in found]), np.concatenate([c for _, c in found])
 
     samples = read_samples(shards([args.rendered]))
     marked = samples.landmarks.float().numpy()

@@ -1,10 +1,10 @@
 """Landmarks of photographs as they would have been marked on renderings.
 
 The network, the fit and :class:`~metrichmsr.hmr.fitting.seen_landmarks.SeenLandmarks` know the landmark network from
-rendered people. On photographs it marks hips and knees lower: of people who stand straight, shoulders to hips are longer
-by 1.2 to 3.6 % and knees to ankles shorter by 2.6 to 4.7 %, as shares of shoulders to ankles, than of rendered ones
-(``scripts/compare_proportions.py``; pictures on which no distance is measured, no labels). A longer trunk above shorter
-legs looks like somebody who leans, and so is nearer.
+rendered people. On photographs it marks hips and knees lower: of people who stand straight, shoulders to hips are
+longer by 1.2 to 3.6 % and knees to ankles shorter by 2.6 to 4.7 %, as shares of shoulders to ankles, than of rendered
+ones (``scripts/compare_proportions.py``; pictures on which no distance is measured, no labels). A longer trunk above
+shorter legs looks like somebody who leans, and so is nearer.
 """
 
 from __future__ import annotations

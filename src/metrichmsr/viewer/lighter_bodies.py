@@ -53,8 +53,8 @@ def _fewer(body: Triangles, triangles: int) -> tuple[Int[np.ndarray, "v"], Int[n
         import fast_simplification
     except ImportError:
         warnings.warn(
-            "the package fast-simplification is missing, so all bodies are drawn at full detail, which is slow for many "
-            "people: pip install 'metrichmsr[viewer]'",
+            "the package fast-simplification is missing, so all bodies are drawn at full detail, which is slow for "
+            "many people: pip install 'metrichmsr[viewer]'",
             stacklevel=3,
         )
         return None
