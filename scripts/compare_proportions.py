@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.errors import MetricHMSRError
@@ -41,8 +41,8 @@ def shares(
     least: float,
     off_deg: float,
     bent_deg: float,
-) -> tuple[Float[np.ndarray, "M 3"], Bool[np.ndarray, "N"]]:
-    """Trunk, thigh and shank as shares of their sum, of people who stand; and who does."""
+) -> Float[np.ndarray, "M 3"]:
+    """Trunk, thigh and shank as shares of their sum, of people who stand."""
     names = ("shoulder", "hip", "knee", "ankle")
     at = [(places(xy, "left", name) + places(xy, "right", name)) / 2 for name in names]
     parts = np.stack([at[i] - at[i + 1] for i in range(3)], axis=1)
@@ -56,7 +56,7 @@ def shares(
     seen = [BLAZEPOSE33.index(f"{side}_{name}") for side in ("left", "right") for name in names]
     stands = (confidence[:, seen].min(1) > least) & (np.abs(off).max(1) < off_deg) & (np.maximum(*bends) < bent_deg)
     lengths = np.linalg.norm(parts, axis=-1)
-    return (lengths / lengths.sum(1, keepdims=True))[stands], stands
+    return (lengths / lengths.sum(1, keepdims=True))[stands]
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def main() -> None:
     rendered = marked[level, :, :2], marked[level, :, 2]
 
     for strictness in STRICTNESS:
-        (photos, _), (renderings, _) = shares(*photographed, *strictness), shares(*rendered, *strictness)
+        photos, renderings = shares(*photographed, *strictness), shares(*rendered, *strictness)
         real, made = np.median(photos, axis=0), np.median(renderings, axis=0)
         print(
             f"{strictness}: {len(photos)} photographed {real.round(3)}, {len(renderings)} rendered {made.round(3)}: "

@@ -23,7 +23,7 @@ from sklearn.mixture import GaussianMixture
 
 from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.hmr.pose_prior import WEIGHTS, PosePrior
-from metrichmsr.synthetic.pose_kinds import KINDS, PoseReader
+from metrichmsr.synthetic.pose_kinds import UPRIGHT, PoseReader
 from metrichmsr.synthetic.quiet_stance import amounts, calmed
 from metrichmsr.synthetic.straight_legs import straightened
 
@@ -44,7 +44,7 @@ def as_people_stand(rotvec: torch.Tensor, bones: list[str], seed: int) -> torch.
             driven[:, i] = rotvec[:, bones.index(bone)]
     reader = PoseReader(body)
     kind = torch.cat([reader.traits(roma.rotvec_to_rotmat(part)).kind for part in driven.split(4096)])
-    upright = torch.isin(kind, torch.tensor([KINDS.index("standing"), KINDS.index("gesturing")]))
+    upright = torch.isin(kind, torch.tensor(UPRIGHT))
     amount = amounts(upright, torch.Generator().manual_seed(seed))
     print(f"upright {upright.float().mean():.0%} of poses, calmed {(amount > 0).float().mean():.0%}")
     return calmed(rotvec, amount, bones)

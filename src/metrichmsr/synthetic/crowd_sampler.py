@@ -22,11 +22,10 @@ from metrichmsr.synthetic.hands import HandNoise, HandPoser
 from metrichmsr.synthetic.legs import Legs
 from metrichmsr.synthetic.people_shapes import ShapeMix, age_years, draw_shapes
 from metrichmsr.synthetic.placement import BODY_TO_WORLD
-from metrichmsr.synthetic.pose_kinds import KINDS, PoseKind, PoseMix
+from metrichmsr.synthetic.pose_kinds import KINDS, UPRIGHT, PoseKind, PoseMix
 from metrichmsr.synthetic.poses import PoseLibrary, PoseNoise, body_pose
 from metrichmsr.synthetic.splits import Split
 
-_STAND = tuple(KINDS.index(kind) for kind in ("standing", "gesturing"))
 _MAX_OVERLAP_M = 0.035
 _CORRECTIONS = 3
 _SUPPORTS: tuple[Support, ...] = ("ground", "seat", "lying", "air")
@@ -132,7 +131,7 @@ class CrowdSampler:
         shape = draw_shapes(self._prior, total, generator, mix=settings.shapes, carried=carried, grown=carrying)
         plan = self._possible(plan, shape)
         weights = self._kind_weights(shape, shot, count, generator)
-        weights[plan.embracing()] = torch.tensor([float(kind in ("standing", "gesturing")) for kind in KINDS])
+        weights[plan.embracing()] = torch.tensor([float(row in UPRIGHT) for row in range(len(KINDS))])
         weights[carried] = torch.tensor([float(kind == "sitting") for kind in KINDS])
         drawn = self.library.draw(weights, generator, noise=settings.noise)
         pose = body_pose(self.body, drawn.rotvec)
@@ -140,7 +139,7 @@ class CrowdSampler:
         shape = shape.to(self._device)
         plan = plan.to(self._device)
         out = self.light(pose, shape)
-        stands = torch.isin(drawn.kind, torch.tensor(_STAND, device=self._device))
+        stands = torch.isin(drawn.kind, torch.tensor(UPRIGHT, device=self._device))
         pose = self._legs.settled(self._arms.out_of_body(pose, out), out, stands)
         styles = self._hands.styles(self._resting_hands(out), generator)
         pose[:, self._hands.bones] = self._hands.rotations(styles, generator, noise=settings.hands)

@@ -19,6 +19,8 @@ kicking, dancing, bending, with a leg or the trunk far from upright; sitting: on
 sitting, squatting or crawling there; acrobatic: upside down."""
 
 KINDS: tuple[PoseKind, ...] = get_args(PoseKind)
+UPRIGHT = tuple(KINDS.index(kind) for kind in ("standing", "gesturing"))
+"""Rows of ``KINDS`` of people who stand on their feet."""
 
 
 @dataclass(frozen=True)

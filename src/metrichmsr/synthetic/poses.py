@@ -27,7 +27,7 @@ from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.bodies.protocol import mirrored_name
 from metrichmsr.errors import ModelFileError
 from metrichmsr.synthetic.assets import NO_CLEAR_LICENCE, SHARE_ALIKE
-from metrichmsr.synthetic.pose_kinds import KINDS, PoseKind, PoseReader, PoseTraits
+from metrichmsr.synthetic.pose_kinds import KINDS, UPRIGHT, PoseKind, PoseReader, PoseTraits
 from metrichmsr.synthetic.pose_origin import origins
 from metrichmsr.synthetic.quiet_stance import amounts, calmed
 from metrichmsr.synthetic.splits import Split, split_of
@@ -45,7 +45,6 @@ CREDITS = {
 _MAX_SELF_PENETRATION_M = 0.04
 _MAX_LEAN_M = 0.40
 _AT_REST: tuple[PoseKind, ...] = ("standing", "ground", "kneeling", "lying")
-_UPRIGHT = torch.tensor([KINDS.index(kind) for kind in ("standing", "gesturing")])
 _PRIOR_POSES = 6000
 _PRIOR_SEED = {"train": 1, "val": 2, "test": 3}
 # Poses made by rule are one clip of thousands: they are dealt in runs of neighbours.
@@ -264,7 +263,7 @@ class PoseLibrary:
         device = self.rotvec.device
         rotvec = self.rotvec[row.to(device)].float()
         rotvec = torch.where(mirrored.to(device)[:, None, None], self.mirrored(rotvec), rotvec)
-        quiet = amounts(torch.isin(kind, _UPRIGHT), generator)
+        quiet = amounts(torch.isin(kind, torch.tensor(UPRIGHT)), generator)
         rotvec = calmed(rotvec, quiet.to(device), self._bones)
         if noise is not None:
             rotvec = self._disturbed(rotvec, noise, generator)
