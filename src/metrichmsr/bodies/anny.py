@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,22 @@ from metrichmsr.bodies.landmarks import PointRegressor
 from metrichmsr.bodies.nearest_rotation import nearest_rotation
 from metrichmsr.bodies.phenotype_grid import corner_weights
 from metrichmsr.bodies.protocol import BodyModel, RestBody, Skinning
+
+
+@dataclass(frozen=True)
+class ShapedAnny:
+    """What shape alone settles, most of the work of posing few vertices: found once where many poses share a shape."""
+
+    rest_m: Float[Tensor, "B 3 V"]
+    """Unposed vertices in planes of x, y, z."""
+    heads_m: Float[Tensor, "B J 3"]
+    """Bone heads of the unposed body."""
+    turns: Float[Tensor, "B J 3 3"]
+    """From the unposed body to the reference pose, bone by bone."""
+    offsets_m: Float[Tensor, "B J 3"]
+    """From each bone's parent to it, at the reference pose."""
+    height_m: Float[Tensor, "B"]
+    """Stature."""
 
 
 class AnnyBody(BodyModel):
@@ -161,25 +178,38 @@ class AnnyBody(BodyModel):
         translation_m: Float[Tensor, "B 3"] | None = None,
     ) -> Skinning:
         """See :meth:`BodyModel.skinning`."""
+        return self.skinning_of(pose, self.shaped(shape), translation_m)
+
+    def shaped(self, shape: Float[Tensor, "B S"]) -> ShapedAnny:
+        """What these shapes settle, whatever the pose."""
         blend = self._blend(shape)
         heads = self._heads(blend)
         turns = nearest_rotation(self._turn_template + (blend @ self._turn_basis).unflatten(-1, (-1, 3, 3)))
         # Offsets between bone heads at the reference pose: each parent carries its children along as it turns there.
         parents = self.tree.safe_parents
         offsets = (turns[:, parents] @ (heads - heads[:, parents])[..., None]).squeeze(-1)
+        return ShapedAnny(self._rest_vertices(blend), heads, turns, offsets, self._height(blend))
+
+    def skinning_of(
+        self,
+        pose: Float[Tensor, "B J 3 3"],
+        shaped: ShapedAnny,
+        translation_m: Float[Tensor, "B 3"] | None = None,
+    ) -> Skinning:
+        """:meth:`skinning` of bodies whose shape was settled before; :meth:`BodyModel.pose_with` poses them."""
         rotations = self.tree.rotations(pose)
-        joints = self.tree.joints(rotations, offsets)
+        joints = self.tree.joints(rotations, shaped.offsets_m)
         if translation_m is not None:
             joints = joints + translation_m[:, None]
-        total = rotations @ turns
+        total = rotations @ shaped.turns
         return Skinning(
-            rest_m=self._rest_vertices(blend),
-            rest_joints_m=heads.expand(len(pose), -1, -1),
+            rest_m=shaped.rest_m,
+            rest_joints_m=shaped.heads_m.expand(len(pose), -1, -1),
             rotations=total,
-            shifts_m=joints - (total @ heads[..., None]).squeeze(-1),
+            shifts_m=joints - (total @ shaped.heads_m[..., None]).squeeze(-1),
             joints_m=joints,
             bone_rotations=rotations,
-            height_m=self._height(blend).expand(len(pose)),
+            height_m=shaped.height_m.expand(len(pose)),
         )
 
     def restricted_to(self, vertex_ids: Int[Tensor, "N"]) -> AnnyBody:

@@ -142,13 +142,15 @@ def _needs_tiles(found: Detections, long_side: int, fraction: float) -> bool:
 def _input(image: UInt8[np.ndarray, "H W 3"], view: View) -> tuple[UInt8[np.ndarray, "h w 3"], tuple[int, int]]:
     """The network's input for a view, padded to its size multiple, and (width, height) before padding."""
     x0, y0, x1, y1 = view.window
-    patch = np.rot90(image[y0:y1, x0:x1], view.quarters)
+    patch = image[y0:y1, x0:x1]
     scale = view.side / max(patch.shape[:2])
-    height, width = (max(1, round(n * scale)) for n in patch.shape[:2])
+    size = (max(1, round(patch.shape[1] * scale)), max(1, round(patch.shape[0] * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    patch = cv2.resize(np.ascontiguousarray(patch), (width, height), interpolation=method)
-    pad_y, pad_x = -height % SIZE_MULTIPLE, -width % SIZE_MULTIPLE
-    return cv2.copyMakeBorder(patch, 0, pad_y, 0, pad_x, cv2.BORDER_CONSTANT), (width, height)
+    # Turned when small: turning a large picture takes longer than shrinking it.
+    patch = np.rot90(cv2.resize(patch, size, interpolation=method), view.quarters)
+    height, width = patch.shape[:2]
+    padding = ((0, -height % SIZE_MULTIPLE), (0, -width % SIZE_MULTIPLE), (0, 0))
+    return np.pad(patch, padding), (width, height)
 
 
 def _in_image(found: Detections, view: View, input_size: tuple[int, int], image_size: tuple[int, ...]) -> Detections:

@@ -58,13 +58,14 @@ class FitOptions:
     """Weight of the pose prior while polishing."""
     refine_prior: float = 0.05
     """The same when another method's answer is polished."""
-    refine_doubted: float = 3.0
+    refine_doubted: float = 50.0
     """Weight of that answer where landmarks are seen badly: it knows better than they. Where they are seen well its
     weight is :attr:`Weights.expected`."""
     seen_well: tuple[float, float] = (0.5, 0.72)
     """Score of the landmarks up to which they are seen badly, and from which on well."""
-    refine_iterations: tuple[int, int] = (2, 8)
-    """Evaluations when another method's answer is polished: with its shape free, then held, which is twice as fast."""
+    refine_iterations: tuple[int, int] = (1, 8)
+    """Evaluations when another method's answer is polished: with its shape free, then held, which is four times
+    as fast."""
     refine_world: float = 0.1
     """Weight of the landmark network's 3D guess then: the answer knows better."""
 
@@ -181,10 +182,10 @@ class Fitter:
         weak = replace(weights, pose_prior=options.refine_prior * weights.pose_prior, world=options.refine_world)
         parts = []
         for part in torch.arange(len(state.shape)).split(PEOPLE_AT_ONCE):
-            polished = state[part]
-            for shape_held, iterations in zip((False, True), options.refine_iterations, strict=True):
-                objective = Objective(self.posed, self.shape_prior, held[part], weak, shape_held=shape_held)
-                polished, _ = minimise(objective, polished, iterations=iterations)
+            free, fixed = options.refine_iterations
+            polished, _ = minimise(self._objective(held[part], weak), state[part], iterations=free)
+            objective = Objective(self.posed, self.shape_prior, held[part], weak, held_shape=polished.shape)
+            polished, _ = minimise(objective, polished, iterations=fixed)
             parts.append(polished)
         state = concatenate(parts)
         pose = self.posed.pose_matrices(state)

@@ -81,7 +81,7 @@ class Objective:
         shape_prior: over its shapes.
         evidence: of the same people.
         weights: of the terms.
-        shape_held: shape stays as it is, and its prior is left out.
+        held_shape: shapes that do not move; their prior is left out.
     """
 
     def __init__(
@@ -91,23 +91,23 @@ class Objective:
         evidence: Evidence,
         weights: Weights,
         *,
-        shape_held: bool = False,
+        held_shape: Float[Tensor, "B S"] | None = None,
     ) -> None:
         self.body = body
         self.shape_prior = shape_prior
         self.evidence = evidence
         self.weights = weights
-        self.shape_held = shape_held
+        self.held = None if held_shape is None else body.body.shaped(held_shape)
 
     def normal(self, state: FitState) -> Normal:
         """Energy, gradient and Hessian at a state."""
-        points = self.body.points(state, shape_held=self.shape_held)
+        points = self.body.points(state, held=self.held)
         total = Normal(len(state.shape), self.body.layout.size, state.shape)
         self._landmarks(total, points)
         self._depth_order(total, points)
         self._expected(total, points)
         self._pose(total, state)
-        if not self.shape_held:
+        if self.held is None:
             self._shape(total, state)
         self._level(total, state)
         self._mask(total, points)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metrichmsr.bodies.anny import AnnyBody
+from metrichmsr.bodies.anny import AnnyBody, ShapedAnny
 from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
 from metrichmsr.hmr.pose_prior import PosePrior
 
@@ -161,40 +161,50 @@ class PosedBody:
             up=(roma.rotvec_to_rotmat(step[:, at.up]) @ state.up[..., None]).squeeze(-1),
         )
 
-    def points(self, state: FitState, *, shape_held: bool = False) -> BodyPoints:
-        """Points and their Jacobians at a state; the columns of shape are zero where it is held, which is cheaper."""
-        at = self.layout
-        n, n_shape = state.shape.shape
-        if shape_held:
-            n_shape = 0
-        # One batch holds every body and its n_shape neighbours with one shape parameter changed.
-        sign = torch.where(state.shape > self._high - self.SHAPE_STEP, -1.0, 1.0)[:, :n_shape]
-        steps = self.SHAPE_STEP * sign[..., None] * torch.eye(n_shape, state.shape.shape[1]).to(sign)
-        shapes = torch.cat([state.shape[:, None], state.shape[:, None] + steps], dim=1)
-        pose = self.pose_matrices(state)
-        out = self.body(pose.repeat_interleave(1 + n_shape, dim=0), shapes.flatten(0, 1))
-        relative = torch.cat([self.seen(out), out.vertices_m], dim=1).unflatten(0, (n, 1 + n_shape))
-        height = out.height_m.view(n, 1 + n_shape)
-        by_shape = (relative[:, 1:] - relative[:, :1]) / (self.SHAPE_STEP * sign)[..., None, None]
-        height_by_shape = (height[:, 1:] - height[:, :1]) / (self.SHAPE_STEP * sign)
-        relative = relative[:, 0]
-        joints = out.joints_m[:: 1 + n_shape]
-        rotations = out.bone_rotations[:: 1 + n_shape]
+    def points(self, state: FitState, *, held: ShapedAnny | None = None) -> BodyPoints:
+        """Points and their Jacobians at a state.
 
-        by_rotvecs = self._by_rotvecs(self.prior.to_rotvecs(state.coefficients), relative, joints, rotations)
+        Args:
+            state: the unknowns.
+            held: their shapes, settled, where those do not move: cheaper, and the columns of shape are zero.
+        """
+        at = self.layout
+        pose = self.pose_matrices(state)
+        shaped = self.body.shaped(state.shape) if held is None else held
+        out = self.body.pose_with(self.body.skinning_of(pose, shaped))
+        relative = torch.cat([self.seen(out), out.vertices_m], dim=1)
+
+        by_rotvecs = self._by_rotvecs(
+            self.prior.to_rotvecs(state.coefficients), relative, out.joints_m, out.bone_rotations
+        )
         translation = state.translation_m[:, None]
         points = relative + translation
         by = points.new_zeros(*points.shape, at.size)
+        height_by = points.new_zeros(len(points), at.size)
         by[..., at.pose] = by_rotvecs @ self.prior.basis
-        by[..., at.shape.start : at.shape.start + n_shape] = by_shape.permute(0, 2, 3, 1)
         by[..., at.root] = -skew(relative)
         depth = translation[..., 2]
         by[..., 0, at.position.start] = depth
         by[..., 1, at.position.start + 1] = depth
         by[..., at.position.stop - 1] = translation
-        height_by = points.new_zeros(n, at.size)
-        height_by[:, at.shape.start : at.shape.start + n_shape] = height_by_shape
-        return BodyPoints(points[:, :33], points[:, 33:], height[:, 0], by[:, :33], by[:, 33:], height_by)
+        if held is None:
+            by[..., at.shape], height_by[:, at.shape] = self._by_shape(pose, state.shape, relative, out.height_m)
+        return BodyPoints(points[:, :33], points[:, 33:], out.height_m, by[:, :33], by[:, 33:], height_by)
+
+    def _by_shape(
+        self,
+        pose: Float[Tensor, "B J 3 3"],
+        shape: Float[Tensor, "B S"],
+        points: Float[Tensor, "B N 3"],
+        height_m: Float[Tensor, "B"],
+    ) -> tuple[Float[Tensor, "B N 3 S"], Float[Tensor, "B S"]]:
+        """Derivatives of points and stature by shape: differences to bodies with one parameter changed."""
+        n, n_shape = shape.shape
+        step = torch.where(shape > self._high - self.SHAPE_STEP, -self.SHAPE_STEP, self.SHAPE_STEP)
+        out = self.body(pose.repeat_interleave(n_shape, dim=0), (shape[:, None] + torch.diag_embed(step)).flatten(0, 1))
+        moved = torch.cat([self.seen(out), out.vertices_m], dim=1).unflatten(0, (n, n_shape))
+        by = (moved - points[:, None]) / step[..., None, None]
+        return by.permute(0, 2, 3, 1), (out.height_m.view(n, n_shape) - height_m[:, None]) / step
 
     def _by_rotvecs(
         self,
