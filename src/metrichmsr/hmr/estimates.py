@@ -24,6 +24,3 @@ class BodyEstimates:
     """One sigma of the distance as a fraction, intrinsics taken as exact."""
     joint_std_m: Float[Tensor, "B 17"] | None = None
     """One sigma (per axis) of the COCO-17 joints relative to the pelvis; None where a method does not tell."""
-    seen_gender: Float[Tensor, "B"] | None = None
-    """Anny's gender parameter as far as it was seen, 0.5 (between a man's body and a woman's) where not; None where
-    nobody looked."""

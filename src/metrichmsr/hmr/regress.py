@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody
+from metrichmsr.bodies.shape_prior import BETWEEN
 from metrichmsr.errors import ModelFileError, UsageError
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
 from metrichmsr.hmr.checkpoint import load_network
@@ -121,8 +122,7 @@ class Regressor:
             height_std = torch.where(held, torch.zeros_like(height_std), height_std)
         joint_std = torch.cat([o.joint_sigma_m for o in outputs])
         body = self.parameters.body(pose, shape, translation)
-        seen_gender = None if faces is None else build(torch.full_like(height_std, 0.5), faces)
-        return BodyEstimates(body, pose, shape, height_std, distance_std, joint_std, seen_gender)
+        return BodyEstimates(body, pose, shape, height_std, distance_std, joint_std)
 
     def _infer(self, landmarks: Landmarks, K: Float[np.ndarray, "3 3"], up: Up | None) -> list[MetricBodies]:
         """The network's answers, some people at once."""
@@ -164,9 +164,10 @@ class Regressor:
         height, std = summary(posterior)
         distance_std = distance_sigma(distance_std, std, summary(alone)[1])
         oldest = _CHILD if who == "children" else 1.0
-        gender = None
+        # Landmarks do not tell women from men, though errors in them seem to: faces do, where they are seen.
+        gender = torch.full_like(height, BETWEEN)
         if faces is not None:
-            gender = build(shape[:, list(self.parameters.body.shape_names).index("gender")], faces)
+            gender = build(gender, faces)
         shape, translation, _ = self._of_height(shape, translation, height, oldest=oldest, gender=gender)
         return shape, translation, std, distance_std
 

@@ -68,8 +68,6 @@ class Evidence:
     """Where a network expects the landmarks relative to the middle of the hips, camera axes."""
     expected_sigma_m: Float[Tensor, "B 33"]
     """One sigma (per axis) of that; infinite where there is no network."""
-    expected_gender: Float[Tensor, "B"]
-    """Where Anny's gender parameter is expected; 0.5, between a man's body and a woman's, where nothing is known."""
 
     def __getitem__(self, index: Tensor) -> Evidence:
         """Select (or repeat) people."""
@@ -206,7 +204,6 @@ def gather_evidence(
         known_depth_m=torch.from_numpy((nothing if known_depth_m is None else known_depth_m).astype(np.float32)),
         expected_m=torch.zeros(n, 33, 3),
         expected_sigma_m=torch.full((n, 33), torch.inf),
-        expected_gender=torch.full((n,), 0.5),
     )
 
 

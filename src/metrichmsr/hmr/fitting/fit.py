@@ -63,9 +63,8 @@ class FitOptions:
     weight is :attr:`Weights.expected`."""
     seen_well: tuple[float, float] = (0.5, 0.72)
     """Score of the landmarks up to which they are seen badly, and from which on well."""
-    refine_iterations: tuple[int, int] = (1, 8)
-    """Evaluations when another method's answer is polished: with its shape free, then held, which is four times
-    as fast."""
+    refine_iterations: int = 9
+    """Evaluations when another method's answer is polished; its shape is held, which makes them cheap."""
     refine_world: float = 0.1
     """Weight of the landmark network's 3D guess then: the answer knows better."""
 
@@ -146,7 +145,7 @@ class Fitter:
 
     @torch.no_grad()
     def refine(self, evidence: Evidence, start: BodyEstimates, weights: Weights | None = None) -> BodyEstimates:
-        """Polish bodies against landmarks and mask, their stature and depth held.
+        """Polish bodies against landmarks and mask, their shape and depth held.
 
         Args:
             evidence: of the same people.
@@ -163,13 +162,7 @@ class Fitter:
             position=encode_position(start.body.joints_m[:, 0]),
             up=start.pose.new_tensor([0.0, -1.0, 0.0]).expand(len(start.pose), 3),
         )
-        held = replace(
-            evidence,
-            known_height_m=start.body.height_m,
-            known_depth_m=start.body.joints_m[:, 0, 2],
-        )
-        if start.seen_gender is not None:
-            held = replace(held, expected_gender=start.seen_gender)
+        held = replace(evidence, known_depth_m=start.body.joints_m[:, 0, 2])
         if start.joint_std_m is not None:
             low, high = options.seen_well
             doubt = ((high - evidence.score) / (high - low)).clamp(0, 1)
@@ -182,10 +175,8 @@ class Fitter:
         weak = replace(weights, pose_prior=options.refine_prior * weights.pose_prior, world=options.refine_world)
         parts = []
         for part in torch.arange(len(state.shape)).split(PEOPLE_AT_ONCE):
-            free, fixed = options.refine_iterations
-            polished, _ = minimise(self._objective(held[part], weak), state[part], iterations=free)
-            objective = Objective(self.posed, self.shape_prior, held[part], weak, held_shape=polished.shape)
-            polished, _ = minimise(objective, polished, iterations=fixed)
+            objective = Objective(self.posed, self.shape_prior, held[part], weak, held_shape=state[part].shape)
+            polished, _ = minimise(objective, state[part], iterations=options.refine_iterations)
             parts.append(polished)
         state = concatenate(parts)
         pose = self.posed.pose_matrices(state)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metrichmsr.bodies.shape_prior import GENDER, ShapePrior
+from metrichmsr.bodies.shape_prior import BETWEEN, GENDER, ShapePrior
 from metrichmsr.geometry.cameras import project
 from metrichmsr.hmr.fitting.evidence import Evidence, sample_map
 from metrichmsr.hmr.fitting.expected import LEFT_HIP, RIGHT_HIP, from_hips
@@ -37,8 +37,7 @@ class Weights:
     pose_prior: float = 1.0
     shape_prior: float = 1.0
     gender_sigma: float = 0.1
-    """Landmarks do not tell women from men, though errors in them seem to: the fit stays near the middle of the two, or
-    where faces have them."""
+    """Landmarks do not tell women from men, though errors in them seem to: the fit stays near the middle of the two."""
     outside: float = 0.05
     outside_sigma: float = 0.02
     """Sigma of how far the body may leave its mask, in person sizes."""
@@ -63,7 +62,7 @@ class Normal:
     ) -> None:
         """Add ½·Σ w·r². ``weights`` of a robust term are its IRLS weights; it adds its energy itself."""
         weighted = jacobian * weights[..., None]
-        self.gradient += torch.einsum("brp,br->bp", weighted, residuals)
+        self.gradient += (residuals[:, None] @ weighted).squeeze(1)
         self.hessian += weighted.transpose(1, 2) @ jacobian
 
 
@@ -71,6 +70,12 @@ def geman_mcclure(squared: Tensor, width: float) -> tuple[Tensor, Tensor]:
     """Robust energy ½·s/(1+s/w²) of a squared residual and its IRLS weight (Geman & McClure 1987)."""
     ratio = 1 + squared / width**2
     return 0.5 * squared / ratio, ratio.reciprocal().square()
+
+
+def along_axis(axes: Float[Tensor, "B N 3"], vectors: Float[Tensor, "B N 3 P"]) -> Float[Tensor, "B N P"]:
+    """Each vector's component along its axis, P of them at once; written out, for batches of tiny products are slow."""
+    x, y, z = axes[..., None].unbind(2)
+    return x * vectors[:, :, 0] + y * vectors[:, :, 1] + z * vectors[:, :, 2]
 
 
 class Objective:
@@ -114,18 +119,18 @@ class Objective:
         self._known(total, state, points)
         return total
 
-    def _image_jacobian(self, points: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels of camera-frame points (B N 2) and their derivatives by the unknowns (B N 2 P)."""
+    def _in_image(self, points: Float[Tensor, "B N 3"]) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N 2 3"]]:
+        """Pixels of camera-frame points and their derivatives by the points."""
         K = self.evidence.K
         safe = torch.cat([points[..., :2], points[..., 2:].clamp_min(0.05)], dim=-1)
         pixels = project(safe, K)
-        by_point = (K[:, None, :2] - pixels[..., None] * K[:, None, 2:]) / safe[..., 2, None, None]
-        return pixels, by_point @ by
+        return pixels, (K[:, None, :2] - pixels[..., None] * K[:, None, 2:]) / safe[..., 2, None, None]
 
     def _landmarks(self, total: Normal, points: BodyPoints) -> None:
         """Distance between projected and detected landmarks in sigmas, robust against wrong ones (SMPLify E_J)."""
         e, w = self.evidence, self.weights
-        pixels, by = self._image_jacobian(points.landmarks_m, points.landmarks_by)
+        pixels, by_point = self._in_image(points.landmarks_m)
+        by = by_point @ points.landmarks_by
         inverse = 1 / (e.landmark_sigma_px * w.landmark_scale)
         residuals = (pixels - e.landmarks_px) * inverse[..., None]
         energy, irls = geman_mcclure(residuals.square().sum(-1), w.landmark_outlier)
@@ -149,7 +154,7 @@ class Objective:
             1e-6
         )
         depth = (relative * ray).sum(-1)
-        depth_by = torch.einsum("bnip,bni->bnp", from_hips(points.landmarks_by), ray.expand_as(relative))
+        depth_by = along_axis(ray, from_hips(points.landmarks_by))
         residuals = (depth - scale.clamp(0.2, 2.0)[:, None] * e.world_m[..., 2]) / w.world_sigma_m
         seen = e.seen * e.score[:, None] * w.world
         energy, irls = geman_mcclure(residuals.square(), 2.0)
@@ -187,7 +192,7 @@ class Objective:
         total.energy += w.shape_prior * energy
         total.gradient[:, at.shape] += w.shape_prior * gradient
         total.hessian[:, at.shape, at.shape] += w.shape_prior * hessian
-        between = (state.shape[:, GENDER] - self.evidence.expected_gender) / w.gender_sigma
+        between = (state.shape[:, GENDER] - BETWEEN) / w.gender_sigma
         gender = at.shape.start + GENDER
         total.energy += 0.5 * between.square()
         total.gradient[:, gender] += between / w.gender_sigma
@@ -210,7 +215,7 @@ class Objective:
         e, w = self.evidence, self.weights
         if (w.outside == 0 and w.outline == 0) or not e.has_mask.any():
             return
-        pixels, by = self._image_jacobian(points.surface_m, points.surface_by)
+        pixels, by_point = self._in_image(points.surface_m)
         usable = e.has_mask[:, None].to(pixels)
 
         homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
@@ -224,7 +229,8 @@ class Objective:
         energy, irls = geman_mcclure(residuals.square(), 4.0)
         trust = w.outside * usable * in_map
         total.energy += (trust * energy).sum(-1)
-        total.add(residuals, torch.einsum("bni,bnip->bnp", along, by), trust * irls)
+        axis = (along[..., None, :] @ by_point).squeeze(-2)
+        total.add(residuals, along_axis(axis, points.surface_by), trust * irls)
 
         if w.outline == 0:
             return
@@ -240,8 +246,9 @@ class Objective:
         furthest, index = along_normal.masked_fill(~near, -torch.inf).max(-1)
         found = present & furthest.isfinite()
         residuals = torch.where(found, furthest, 0.0) / (w.outline_sigma * e.size_px[:, None])
-        chosen = by.gather(1, index[..., None, None].expand(-1, -1, *by.shape[2:]))
-        derivative = torch.einsum("bni,bnip->bnp", normal, chosen) / (w.outline_sigma * e.size_px[:, None, None])
+        body = torch.arange(len(index))[:, None]
+        axis = (normal[..., None, :] @ by_point[body, index]).squeeze(-2)
+        derivative = along_axis(axis, points.surface_by[body, index]) / (w.outline_sigma * e.size_px[:, None, None])
         # A vertex that is missing costs as much as the widest residual: correspondences must not be lost for free.
         energy, irls = geman_mcclure(residuals.square(), 2.0)
         energy = torch.where(found, energy, torch.where(present, 2.0, 0.0))
