@@ -342,18 +342,3 @@ def test_as_a_process(tmp_path):
     os.close(write_end)
     assert broken.stderr == b""
     assert broken.returncode == 141
-
-
-@pytest.mark.parametrize("wanted", [None, "ACTIVE"])
-def test_threads_sleep_while_they_wait_unless_told_otherwise(monkeypatch, capsys, wanted):
-    monkeypatch.setenv("OMP_WAIT_POLICY", wanted or "")
-    if wanted is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
-    assert cli.main(["version"]) == 0
-    assert os.environ["OMP_WAIT_POLICY"] == (wanted or "PASSIVE")
-
-
-def test_nothing_loads_torch_before_threads_are_told():
-    """OpenMP reads its settings once, when torch loads it."""
-    code = "import sys, metrichmsr.cli; metrichmsr.cli.own_process.settle(); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

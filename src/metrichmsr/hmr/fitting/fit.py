@@ -58,7 +58,7 @@ class FitOptions:
     """Weight of the pose prior while polishing."""
     refine_prior: float = 0.05
     """The same when another method's answer is polished."""
-    refine_doubted: float = 50.0
+    refine_doubted: float = 20.0
     """Weight of that answer where landmarks are seen badly: it knows better than they. Where they are seen well its
     weight is :attr:`Weights.expected`."""
     seen_well: tuple[float, float] = (0.5, 0.72)
