@@ -4,7 +4,8 @@ quality.
     python benchmarks/bench_ground.py SCENES [--count 100] [--recover]
 
 SCENES: folder that ``metrichmsr synth --kind scenes`` wrote; of the split ``test``, to be fair. K is given.
-``--recover`` adds what ``metrichmsr recover`` finds in the pictures, with the networks that come along.
+``--recover`` adds what ``metrichmsr recover`` finds in the pictures, with the networks that come along. "Up told": with
+the picture's own estimate of how the camera was held (:func:`metrichmsr.calibration.estimate_view`).
 
 Degraded depth is the truth, blurred (sigma 0.6 % of the long side), times a common scale (log sigma 0.15), a smooth
 field (0.08) and noise of every pixel (0.03), with a quarter of the picture unknown. Where there are people it is
@@ -30,6 +31,7 @@ from jaxtyping import Float
 
 from machine import describe_machine
 from metrichmsr.bodies.anny import AnnyBody
+from metrichmsr.calibration import UpEstimate, estimate_view
 from metrichmsr.scene.anchors import render_anchors
 from metrichmsr.scene.depth.protocol import DepthEstimate
 from metrichmsr.scene.ground import find_ground
@@ -53,7 +55,7 @@ CASES = (
     ("none", "true"),
     ("none", "doubtful"),
 )
-"""Depth and people that the ground is found from."""
+"""Depth and people that the ground is found from; each also with up as the picture tells."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,13 @@ def aligned(
     return DepthRefiner(None)(shot.image, camera, estimate, people, render_anchors(people, camera)).depth_m
 
 
-def answers(cases: Sequence[tuple[Shot, Camera, list[Person]]], depth: str, bodies: str) -> Iterator[Answer]:
-    """Grounds from depth and people of the named quality."""
+def answers(
+    cases: Sequence[tuple[Shot, Camera, list[Person]]],
+    depth: str,
+    bodies: str,
+    ups: Sequence[UpEstimate | None],
+) -> Iterator[Answer]:
+    """Grounds from depth and people of the named quality, and what each picture tells of up."""
     for number, (shot, camera, true) in enumerate(cases):
         # Each with a generator of its own: the same depth with people and without.
         by_depth, by_people = (np.random.default_rng([7, number, part]) for part in range(2))
@@ -165,7 +172,7 @@ def answers(cases: Sequence[tuple[Shot, Camera, list[Person]]], depth: str, bodi
         if depth == "degraded":
             z = aligned(shot, camera, degraded(shot.depth_m, by_depth), people)
         start = time.perf_counter()
-        ground = find_ground(z, camera, people, person_mask=shot.person_id != NOBODY)
+        ground = find_ground(z, camera, people, person_mask=shot.person_id != NOBODY, up=ups[number])
         spent = 1e3 * (time.perf_counter() - start)
         if ground is None:
             yield Answer(None, np.nan, np.nan, spent)
@@ -233,11 +240,16 @@ def main() -> None:
     cases = read_cases(args.scenes, args.count)
     seen = sum(len(people) for _, _, people in cases)
     print(f"{describe_machine()}\n\n{len(cases)} scenes, {seen} people of whom at least a tenth is seen.")
-    found = {f"{depth} | {bodies}": list(answers(cases, depth, bodies)) for depth, bodies in CASES}
+    told, untold = [estimate_view(shot.image).up for shot, _, _ in cases], [None] * len(cases)
+    found = {f"{depth} | {bodies}": list(answers(cases, depth, bodies, untold)) for depth, bodies in CASES}
+    found |= {f"{depth} | {bodies}, up told": list(answers(cases, depth, bodies, told)) for depth, bodies in CASES}
     if args.recover:
         found["embedded, refined | recovered"] = list(recovered(cases))
     habit = Answer(np.array([0.0, -1.0, 0.0]), _HABIT_M, np.nan, np.nan)
     found[f"(a level camera at {_HABIT_M} m) | –"] = [habit] * len(cases)
+    found[f"(up told, {_HABIT_M} m) | –"] = [
+        dataclasses.replace(habit, up=habit.up if up is None else up.direction) for up in told
+    ]
     floor = np.array([(shot.ground & np.isfinite(shot.depth_m)).mean() >= _MUCH_FLOOR for shot, _, _ in cases])
     for title, chosen in (
         ("All scenes", np.ones(len(cases), dtype=bool)),

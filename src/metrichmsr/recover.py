@@ -101,8 +101,9 @@ class Recoverer(RecoverModels):
             people = self._find(image, photo.path)
         warnings = list(calibration.warnings)
         recovered: tuple[Person, ...] = ()
+        up = self._up(calibration, image, watch)
         if len(people.landmarks):
-            sight = Sight(people, image, shown, self._up(calibration, image, watch))
+            sight = Sight(people, image, shown, up if self._network_asks_for_up else None)
             estimates = self._estimate(sight, warnings, watch)
             with watch.stage("assemble"):
                 recovered = self._measured_later(
@@ -112,7 +113,7 @@ class Recoverer(RecoverModels):
             warnings.append("nobody was found in this picture")
         scene = None
         if self._scene is not None:
-            scene = self._scene(image, shown, recovered, path=photo.path, stage=watch.stage, warnings=warnings)
+            scene = self._scene(image, shown, recovered, path=photo.path, stage=watch.stage, warnings=warnings, up=up)
         watch.timings_ms["total"] = 1000 * (time.perf_counter() - start)
         return Recovery(
             image_path=photo.path,
@@ -186,9 +187,13 @@ class Recoverer(RecoverModels):
             **threshold,
         )
 
+    @property
+    def _network_asks_for_up(self) -> bool:
+        return self.options.method == "network" and self.regressor.config.gravity
+
     def _up(self, calibration: Calibration, image: UInt8[np.ndarray, "H W 3"], watch: Stopwatch) -> UpEstimate | None:
-        """Which way is up, for a network that asks."""
-        if self.options.method != "network" or not self.regressor.config.gravity:
+        """Which way is up, for a network or a scene that asks."""
+        if not self._network_asks_for_up and self._scene is None:
             return None
         if calibration.up is not None:
             return calibration.up

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from metrichmsr.calibration import UpEstimate
 from metrichmsr.scene.ground import Ground, find_ground, foot_clearance
 from metrichmsr.structures import COCO17, Camera, Person
 
@@ -123,6 +124,32 @@ def test_exact_depth_gives_the_exact_ground(pitch: float, roll: float, somebody:
         assert ground.up_std_deg < 4
         assert error_deg(ground, room) < 0.7
     assert np.linalg.norm(ground.normal) == pytest.approx(1)
+
+
+def estimate(pitch_deg: float, roll_deg: float = 0.0, std_deg: float = 4.0) -> UpEstimate:
+    """Of the roll of :class:`Room`, which turns the camera clockwise: up leans to the left then."""
+    return UpEstimate(pitch_deg=pitch_deg, roll_deg=-roll_deg, pitch_std_deg=std_deg, roll_std_deg=std_deg)
+
+
+@pytest.mark.parametrize(("pitch", "roll"), [(-35.0, 0.0), (-20.0, 15.0), (10.0, -12.0)])
+def test_what_the_picture_tells_of_up_helps_where_people_alone_do_not(pitch: float, roll: float) -> None:
+    """Somebody who sits leans as they like, and says little of up."""
+    room = Room(pitch, roll)
+    people = [room.person(0, (0.3, 3.0), pose="seated")]
+    told = find_ground(None, CAMERA, people, up=estimate(pitch, roll))
+    untold = find_ground(None, CAMERA, people)
+    assert told is not None
+    assert told.source == "people"
+    assert error_deg(told, room) < 4
+    assert told.offset_m == pytest.approx(1.5, abs=0.3)
+    assert untold is None or (error_deg(told, room), told.up_std_deg) < (error_deg(untold, room), untold.up_std_deg)
+
+
+def test_what_the_picture_tells_of_up_does_not_outweigh_a_floor_that_is_seen() -> None:
+    room = Room(-25.0, 5.0)
+    ground = find_ground(room.depth(FLOOR, WALL, SIDE), CAMERA, [], up=estimate(-5.0, -10.0))
+    assert ground is not None
+    assert error_deg(ground, room) < 1
 
 
 @pytest.mark.parametrize("pitch", [40.0, 60.0])

@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from metrichmsr.calibration import UpEstimate
 from metrichmsr.errors import InputError, ModelFileError, UsageError
 from metrichmsr.recover import Recoverer, RecoverOptions
+from metrichmsr.scene import ground
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "street.jpg"
 LONG_SIDE = 640
@@ -52,6 +54,18 @@ def test_people_stand_in_the_depth(street):
         u, v = (street.camera.K @ person.translation_m)[:2] / person.translation_m[2]
         around = scene.depth_m[int(v) - 6 : int(v) + 7, int(u) - 6 : int(u) + 7]
         assert abs(np.nanmedian(around) / person.translation_m[2] - 1) < 0.35
+
+
+def test_the_ground_is_told_what_the_picture_tells_of_up(recoverer, photo, monkeypatch):
+    told, find = [], ground.find_ground
+
+    def find_ground(*args, up=None, **options):
+        told.append(up)
+        return find(*args, up=up, **options)
+
+    monkeypatch.setattr(ground, "find_ground", find_ground)
+    recoverer(photo)
+    assert [type(up) for up in told] == [UpEstimate]
 
 
 def test_what_is_unknown_has_no_confidence(street):

@@ -1,7 +1,8 @@
 """The ground under the people, and with it which way is up.
 
-Depth, standing bodies, feet and the habit of holding cameras level each propose planes; one cost
-(:mod:`metrichmsr.scene.ground_cost`) weighs all that is known against each proposal, and the cheapest few are polished.
+Depth, standing bodies, feet, what the picture tells of up and the habit of holding cameras level each propose planes;
+one cost (:mod:`metrichmsr.scene.ground_cost`) weighs all that is known against each proposal, and the cheapest few are
+polished.
 
 Convention: camera frame (x right, y down, z forward), metres. The plane is n·X + d = 0 with the unit normal n pointing
 up; d is the camera's height above it.
@@ -17,7 +18,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from metrichmsr.scene.ground_cost import minimum_near, plane_scores, roll_and_pitch
+from metrichmsr.calibration.estimators import UpEstimate
+from metrichmsr.scene.ground_cost import Tilt, minimum_near, plane_scores, roll_and_pitch
 from metrichmsr.scene.ground_evidence import NO_CELLS, BodyEvidence, DepthCells, body_evidence, depth_cells
 from metrichmsr.structures import Camera, Person
 
@@ -61,6 +63,7 @@ def find_ground(
     *,
     confidence: Float[np.ndarray, "H W"] | None = None,
     person_mask: Bool[np.ndarray, "H W"] | None = None,
+    up: UpEstimate | None = None,
     scale_std: float = 0.02,
     seed: int = _SEED,
 ) -> Ground | None:
@@ -72,6 +75,7 @@ def find_ground(
         people: recovered bodies, camera frame.
         confidence: of the depth, in [0, 1].
         person_mask: pixels that show people; the people's own masks if left out.
+        up: which way is up, as the picture tells; without it a level camera is the likeliest.
         scale_std: relative sigma of the depth's scale: it moves the whole ground, which the spread of depth around it
             does not show. Goes into ``offset_std_m`` and nowhere else.
         seed: of the random proposals: the same input and seed give the same ground.
@@ -92,19 +96,22 @@ def find_ground(
         cells = depth_cells(depth_m, camera, confidence=confidence, person_mask=person_mask)
     if len(cells) < _LEAST_CELLS:
         cells = NO_CELLS
-    proposals = _possible(_proposals(cells, bodies, np.random.default_rng(seed)))
+    tilt = None if up is None else Tilt.of(up)
+    told = np.zeros((0, 3)) if up is None else up.direction[None]
+    proposals = _possible(_proposals(cells, bodies, told, np.random.default_rng(seed)))
     if not len(proposals):
         return None
-    order = plane_scores(proposals, cells, bodies).cost.argsort(kind="stable")
+    order = plane_scores(proposals, cells, bodies, tilt).cost.argsort(kind="stable")
     grounds = []
     for plane in _different(proposals[order], _POLISHED):
-        seen = _polished(plane, cells, bodies)
+        seen = _polished(plane, cells, bodies, tilt)
         # Where depth does not carry the plane, the few cells that happen to lie on it are no evidence.
-        grounds.append(seen if seen is not None or not len(bodies) else _polished(plane, NO_CELLS, bodies))
+        grounds.append(seen if seen is not None or not len(bodies) else _polished(plane, NO_CELLS, bodies, tilt))
     possible = [ground for ground in grounds if ground is not None]
     if not possible:
         return None
-    costs = plane_scores(np.array([[*ground.normal, ground.offset_m] for ground in possible]), cells, bodies).cost
+    planes = np.array([[*ground.normal, ground.offset_m] for ground in possible])
+    costs = plane_scores(planes, cells, bodies, tilt).cost
     best = possible[int(costs.argmin())]
     return replace(best, offset_std_m=math.hypot(best.offset_std_m, scale_std * best.offset_m))
 
@@ -122,9 +129,11 @@ def foot_clearance(people: Sequence[Person], ground: Ground) -> dict[int, float]
     }
 
 
-def _polished(plane: Float[np.ndarray, "4"], cells: DepthCells, bodies: BodyEvidence) -> Ground | None:
+def _polished(
+    plane: Float[np.ndarray, "4"], cells: DepthCells, bodies: BodyEvidence, tilt: Tilt | None
+) -> Ground | None:
     """The ground near a proposal, where enough speaks for it."""
-    normal, offset, covariance = minimum_near(plane, cells, bodies)
+    normal, offset, covariance = minimum_near(plane, cells, bodies, tilt)
     found = np.array([[*normal, offset]])
     if not len(_possible(found)):
         return None
@@ -159,12 +168,14 @@ def _different(planes: Float[np.ndarray, "H 4"], count: int) -> list[np.ndarray]
     return kept
 
 
-def _proposals(cells: DepthCells, bodies: BodyEvidence, generator: np.random.Generator) -> Float[np.ndarray, "H 4"]:
+def _proposals(
+    cells: DepthCells, bodies: BodyEvidence, told: Float[np.ndarray, "T 3"], generator: np.random.Generator
+) -> Float[np.ndarray, "H 4"]:
     parts = [np.zeros((0, 4))]
     level = np.array([[0.0, -math.cos(p), -math.sin(p)] for p in np.radians([0.0, 15.0, 30.0, 45.0])])
     upright = bodies.axes[np.isfinite(bodies.axis_std)]
     mean = upright.sum(0, keepdims=True)
-    ups = np.concatenate([upright, mean / max(float(np.linalg.norm(mean)), 1e-9), level])
+    ups = np.concatenate([upright, mean / max(float(np.linalg.norm(mean)), 1e-9), told, level])
     ups = np.concatenate([ups, _along_feet(ups, bodies)])
     parts.append(_through_feet(ups, bodies))
     if len(cells):

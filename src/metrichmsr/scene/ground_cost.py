@@ -9,17 +9,19 @@ The cost is a negative log-likelihood in nats, of rough but robust parts, each w
 | feet | everybody's lowest point is on it; a little above happens (jumping, on a bed) | 2.5 a person |
 |  | far above is rare, below it hardly possible | 5 and 12 a person |
 | bodies | standing bodies are upright, trunks roughly | 3.5 a person |
-| camera | cameras are held level: roll little, pitch loosely | – |
+| camera | cameras are held level: roll little, pitch loosely; or as the picture tells (:class:`Tilt`) | – |
 | height | cameras are held by people | 3 |
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from metrichmsr.calibration.estimators import UpEstimate
 from metrichmsr.scene.ground_evidence import BodyEvidence, DepthCells
 
 _DEPTH_GAIN, _DEPTH_SHARE, _DEPTH_GAIN_OF_ALL = 10.0, 0.08, 8.0
@@ -41,6 +43,27 @@ _NORMALS_AGREE, _NORMALS_DIFFER = np.cos(np.radians(10.0)), np.cos(np.radians(32
 _READINGS = 15.0
 _LEAST_RELATIVE_ERROR, _UNSEEN = 0.03, 1.5
 _STEPS, _LONGEST_TILT, _LONGEST_SHIFT = 8, 0.3, 0.6
+
+
+@dataclass(frozen=True)
+class Tilt:
+    """How a camera is held; radians. Residuals cost as those of Student's t with three degrees of freedom."""
+
+    roll: float
+    pitch: float
+    roll_std: float
+    pitch_std: float
+
+    @classmethod
+    def of(cls, up: UpEstimate) -> Tilt:
+        """As an estimate from the picture has it."""
+        roll, pitch = roll_and_pitch(up.direction)
+        return cls(float(roll), float(pitch), np.radians(up.roll_std_deg), np.radians(up.pitch_std_deg))
+
+    def cost(self, roll: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+        """Nats."""
+        z = ((roll - self.roll) / self.roll_std) ** 2, ((pitch - self.pitch) / self.pitch_std) ** 2
+        return 2 * np.log1p(z[0] / 3) + 2 * np.log1p(z[1] / 3)
 
 
 class Scores(NamedTuple):
@@ -70,8 +93,10 @@ def roll_and_pitch(up: Float[np.ndarray, "*B 3"]) -> tuple[Float[np.ndarray, "*B
     return np.arctan2(-x, -y), np.arctan2(z, np.hypot(x, y))
 
 
-def plane_scores(planes: Float[np.ndarray, "H 4"], cells: DepthCells, bodies: BodyEvidence) -> Scores:
-    """Cost of planes (n, d)."""
+def plane_scores(
+    planes: Float[np.ndarray, "H 4"], cells: DepthCells, bodies: BodyEvidence, tilt: Tilt | None = None
+) -> Scores:
+    """Cost of planes (n, d); ``tilt``: how the camera is held, where the picture tells."""
     normals, offsets = planes[:, :3], planes[:, 3]
     cost, share = np.zeros(len(planes)), np.zeros(len(planes))
     if len(cells):
@@ -86,10 +111,13 @@ def plane_scores(planes: Float[np.ndarray, "H 4"], cells: DepthCells, bodies: Bo
         cost += cap * (1 - np.exp(-0.5 * z * z / cap))
         cost += _FEET_FAR_ABOVE * np.clip((clearance - _FAR_ABOVE_M[0]) / (_FAR_ABOVE_M[1] - _FAR_ABOVE_M[0]), 0, 1)
         if np.isfinite(bodies.axis_std[i]):
-            tilt = np.arccos(np.clip(normals @ bodies.axes[i], -1, 1)) / bodies.axis_std[i]
-            cost += _BODY_CAP * (1 - np.exp(-0.5 * tilt * tilt / _BODY_CAP))
+            lean = np.arccos(np.clip(normals @ bodies.axes[i], -1, 1)) / bodies.axis_std[i]
+            cost += _BODY_CAP * (1 - np.exp(-0.5 * lean * lean / _BODY_CAP))
     roll, pitch = roll_and_pitch(normals)
-    cost += np.log1p((roll / _ROLL_STD) ** 2) + np.abs(pitch) / _PITCH_STD
+    if tilt is None:
+        cost += np.log1p((roll / _ROLL_STD) ** 2) + np.abs(pitch) / _PITCH_STD
+    else:
+        cost += tilt.cost(roll, pitch)
     height = np.log(np.maximum(offsets, 1e-6) / _HEIGHT_M) / _LOG_HEIGHT_STD
     return Scores(cost + np.minimum(0.5 * height**2, _HEIGHT_CAP), share)
 
@@ -113,13 +141,15 @@ def agreement(cosine: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(share), 0.5, share)
 
 
-def minimum_near(plane: Float[np.ndarray, "4"], cells: DepthCells, bodies: BodyEvidence) -> Minimum:
+def minimum_near(
+    plane: Float[np.ndarray, "4"], cells: DepthCells, bodies: BodyEvidence, tilt: Tilt | None = None
+) -> Minimum:
     """Iteratively reweighted least squares from a start: the kernels that cap the costs become weights."""
     normal, offset = plane[:3] / np.linalg.norm(plane[:3]), float(plane[3])
     hessian = np.eye(3)
     for step in range(_STEPS + 1):
         tangents = _tangents(normal)
-        hessian, gradient = _camera_terms(normal, offset, tangents)
+        hessian, gradient = _camera_terms(normal, offset, tangents, tilt)
         for part in (_depth_terms, _body_terms):
             more_hessian, more_gradient = part(normal, offset, tangents, cells, bodies, step)
             hessian += more_hessian
@@ -141,7 +171,9 @@ def _tangents(normal: np.ndarray) -> Float[np.ndarray, "2 3"]:
     return np.stack([first, np.cross(normal, first)])
 
 
-def _camera_terms(normal: np.ndarray, offset: float, tangents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _camera_terms(
+    normal: np.ndarray, offset: float, tangents: np.ndarray, tilt: Tilt | None
+) -> tuple[np.ndarray, np.ndarray]:
     roll, pitch = (float(angle) for angle in roll_and_pitch(normal))
     x, y, z = normal
     across = max(float(np.hypot(x, y)), 1e-3)
@@ -149,10 +181,17 @@ def _camera_terms(normal: np.ndarray, offset: float, tangents: np.ndarray) -> tu
     to_pitch = np.array([-z * x / across, -z * y / across, across])
     hessian, gradient = np.zeros((3, 3)), np.zeros(3)
     # The weight of a residual is its cost's derivative divided by it: of log(1 + (r/σ)²) and of |p|/σ, rounded at 0.
-    terms = (
-        (roll, to_roll, 2 / (1 + (roll / _ROLL_STD) ** 2) / _ROLL_STD**2),
-        (pitch, to_pitch, 1 / max(abs(pitch), _PITCH_STD) / _PITCH_STD),
-    )
+    if tilt is None:
+        terms = (
+            (roll, to_roll, 2 / (1 + (roll / _ROLL_STD) ** 2) / _ROLL_STD**2),
+            (pitch, to_pitch, 1 / max(abs(pitch), _PITCH_STD) / _PITCH_STD),
+        )
+    else:
+        roll, pitch = roll - tilt.roll, pitch - tilt.pitch
+        terms = (
+            (roll, to_roll, 4 / (3 * tilt.roll_std**2 + roll**2)),
+            (pitch, to_pitch, 4 / (3 * tilt.pitch_std**2 + pitch**2)),
+        )
     for value, by_normal, weight in terms:
         row = np.append(tangents @ by_normal, 0.0)
         hessian += weight * np.outer(row, row)

@@ -14,6 +14,7 @@ from metrichmsr.scene.depth.protocol import DepthEstimate, DepthSource, SceneAnc
 from metrichmsr.structures import Camera, Person, Scene
 
 if TYPE_CHECKING:
+    from metrichmsr.calibration.estimators import UpEstimate
     from metrichmsr.scene.refine import DepthRefiner
 
 _EMBEDDED_STD = 0.45
@@ -47,6 +48,7 @@ class SceneRecoverer:
         path: Path,
         stage: Stage,
         warnings: list[str],
+        up: UpEstimate | None = None,
     ) -> Scene:
         """The scene of one picture.
 
@@ -57,6 +59,7 @@ class SceneRecoverer:
             path: file of the picture.
             stage: times what is done.
             warnings: gets what the user should know.
+            up: which way is up, as the picture tells.
 
         Raises:
             InputError: the source has no usable depth for this picture.
@@ -88,6 +91,7 @@ class SceneRecoverer:
                 people,
                 confidence=initial.confidence,
                 person_mask=mask,
+                up=up,
                 scale_std=_scale_std(self.source.name, how, people),
             )
             clearance = {} if ground is None else foot_clearance(people, ground)
