@@ -47,6 +47,9 @@ def measure_here(path: Path, repeats: int, depth: str) -> dict[str, object]:
     """Cold and warm runs in this process. ``ru_maxrss`` is in KiB on Linux."""
     import resource
 
+    from metrichmsr import own_process
+
+    own_process.settle()  # as the command does
     start = time.perf_counter()
     from metrichmsr.recover import Recoverer, RecoverOptions
 

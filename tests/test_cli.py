@@ -342,3 +342,23 @@ def test_as_a_process(tmp_path):
     os.close(write_end)
     assert broken.stderr == b""
     assert broken.returncode == 141
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_threads_do_not_wait_awake_unless_told_to(monkeypatch, capsys, given, spins):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["version"]) == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
+
+
+def test_threads_are_told_before_torch_is_loaded():
+    """OpenMP reads its settings once, when torch loads it."""
+    code = "import sys, metrichmsr.cli; metrichmsr.cli.own_process.settle(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from metrichmsr import own_process
 from metrichmsr.errors import MetricHMSRError, UsageError
 
 Args = TypeVar("Args")
@@ -40,6 +41,7 @@ class LicensesArgs:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``metrichmsr`` with these arguments (the process's own by default); returns the exit status."""
+    own_process.settle()
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _dispatch(argv)
