@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from metrichmsr import own_process
 from metrichmsr.structures import COCO17, Camera, Person, Recovery
+
+own_process.settle()  # before any test loads torch
 
 BONES = ("root", "spine01", "neck01", "upperarm01.L", "upperarm01.R", "upperleg01.L", "upperleg01.R")
 
