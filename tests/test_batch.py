@@ -203,7 +203,7 @@ def test_frames_of_a_video(run, tmp_path, capsys):
         "frame": 1,
     }
     assert json.loads((tmp_path / "failures.json").read_text())[0]["frame"] == 2
-    assert "walk.mp4, frame 2: InputError: broken packet" in capsys.readouterr().err
+    assert "walk.mp4, frame 2: broken packet" in capsys.readouterr().err
     assert run(frames[:2], skip_existing=True).skipped == 2
 
 

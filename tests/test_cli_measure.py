@@ -206,3 +206,9 @@ def test_bad_usage(capsys, args):
 def test_numbers_are_finite(people):
     for person in people:
         assert np.isfinite([number for pair in person.measurements.values() for number in pair]).all()
+
+
+def test_options_of_recovery_are_refused_for_what_is_recovered(capsys, result):
+    status, _, err = run(capsys, result("street"), "--people", "children")
+    assert status == 2
+    assert "--people is for photos" in err

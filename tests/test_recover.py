@@ -188,11 +188,33 @@ def test_heights_that_make_no_sense_are_refused(text):
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_people": 0}, {"length": (0.0, 0, 0, 9, -1.0)}, {"length": (0.0, 0, 0, 9, np.nan)}]
+    "options",
+    [
+        {"max_people": 0},
+        {"length": (0.0, 0, 0, 9, -1.0)},
+        {"length": (0.0, 0, 0, 9, np.nan)},
+        {"people": "Adults"},
+        {"method": "netwrk"},
+        {"refine_depth": "foo"},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(UsageError):
         RecoverOptions(**options)
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(UsageError, match=f"--device {device}"):
+        Recoverer(RecoverOptions(), device=device)
+
+
+def test_boxes_of_other_pictures_are_told(recoverer, tmp_path):
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text('{"other.jpg": [[900, 600, 1000, 900]]}')
+    recovery = with_options(recoverer, boxes=boxes)(PHOTO)
+    assert not recovery.people
+    assert "no boxes for street.jpg (it has other.jpg)" in recovery.warnings[0]
 
 
 def test_a_box_of_five_pixels_gives_an_unsure_answer_and_no_crash(recoverer, tmp_path):

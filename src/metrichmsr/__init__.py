@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metrichmsr.bodies import load_body_model as load_body_model
+    from metrichmsr.recover import Recoverer as Recoverer
     from metrichmsr.recover import recover as recover
     from metrichmsr.structures import COCO17 as COCO17
     from metrichmsr.structures import Camera as Camera
@@ -31,13 +32,14 @@ _HOMES = {
     "COCO17": "metrichmsr.structures",
     "Camera": "metrichmsr.structures",
     "Person": "metrichmsr.structures",
+    "Recoverer": "metrichmsr.recover",
     "Recovery": "metrichmsr.structures",
     "Scene": "metrichmsr.structures",
     "load_body_model": "metrichmsr.bodies",
     "recover": "metrichmsr.recover",
 }
 
-__all__ = ["COCO17", "Camera", "Person", "Recovery", "Scene", "__version__", "load_body_model", "recover"]
+__all__ = ["COCO17", "Camera", "Person", "Recoverer", "Recovery", "Scene", "__version__", "load_body_model", "recover"]
 
 
 def __getattr__(name: str) -> Any:

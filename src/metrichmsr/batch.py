@@ -202,9 +202,11 @@ class _Run:
     def fail(self, item: InputItem, error: Exception) -> None:
         failure = Failure.of(item, error)
         self.report.failures.append(failure)
-        # Mistakes of the user name file and cause themselves.
-        named = isinstance(error, MetricHMSRError) and failure.path in failure.message and item.frame is None
-        cause = failure.message if named else f"{_where(item)}: {failure.error}: {failure.message}"
+        # Mistakes of the user name the cause themselves, and mostly the file.
+        expected = isinstance(error, MetricHMSRError)
+        cause = failure.message if expected else f"{failure.error}: {failure.message}"
+        if not (expected and failure.path in failure.message and item.frame is None):
+            cause = f"{_where(item)}: {cause}"
         _say(f"metrichmsr: error: {cause}")
         if self.show_traceback:
             _say("".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip())

@@ -183,6 +183,12 @@ class _Tape:
         self._measurers: dict[str, Any] = {}
 
     def of_result(self, folder: Path) -> MeasuredImage:
+        # These options say how people are recovered; here they have been.
+        late = sorted(self._options.changed().keys() - {"body_model_dir", "depth"})
+        if late:
+            raise UsageError(
+                f"{folder}: --{late[0].replace('_', '-')} is for photos; this is a result, recover it anew"
+            )
         return self._of_document(read_result(folder / RESULT), folder)
 
     def of_photo(self, path: Path) -> MeasuredImage:

@@ -140,14 +140,14 @@ def recover_inputs(args: RecoverArgs) -> int:
         )
     if not output.json:
         if report.images == 1 and results:
-            tell_one(*results[0], stdout)
+            tell_one(*results[0], stdout, kept=report.skipped > 0)
         elif report.images > 1:
             tell_many(report, output.out, stdout)
     return report.exit_status
 
 
-def tell_one(folder: Path, document: ResultDocument, stream: TextIO) -> None:
-    """Print camera, people and files of one result."""
+def tell_one(folder: Path, document: ResultDocument, stream: TextIO, *, kept: bool = False) -> None:
+    """Print camera, people and files of one result; ``kept``: of an earlier run, with the options of then."""
     camera, people = document["camera"], document["people"]
     focal = 0.5 * (camera["K"][0][0] + camera["K"][1][1])
     sigma = camera["focal_std_px"]
@@ -168,7 +168,8 @@ def tell_one(folder: Path, document: ResultDocument, stream: TextIO) -> None:
         height = "" if plane is None else f"; camera {plane['offset_m']:.2f} m above the ground"
         how = "brought to the people's metres" if scene["refined"] else "as it came"
         lines.append(f"scene: depth by {scene['source']}, {how}{height}")
-    lines.append(f"written to {folder}: {'  '.join(_files(folder))}")
+    how = "kept from before, as --skip-existing asks, in" if kept else "written to"
+    lines.append(f"{how} {folder}: {'  '.join(_files(folder))}")
     stream.write("\n".join(lines) + "\n")
 
 

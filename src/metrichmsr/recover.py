@@ -110,7 +110,7 @@ class Recoverer(RecoverModels):
                     assemble(people, estimates, shown, self._anny, self._other_body, warnings)
                 )
         else:
-            warnings.append("nobody was found in this picture")
+            warnings.append(self._nobody(photo.path))
         scene = None
         if self._scene is not None:
             scene = self._scene(image, shown, recovered, path=photo.path, stage=watch.stage, warnings=warnings, up=up)
@@ -127,6 +127,15 @@ class Recoverer(RecoverModels):
             settings=self.options.changed(),
             removed_distortion=distortion,
         )
+
+    def _nobody(self, path: Path) -> str:
+        if self.options.boxes is None:
+            return "nobody was found in this picture"
+        from metrichmsr.people.boxes import ANY_IMAGE
+
+        named = [key for key in self._boxes if key != ANY_IMAGE]
+        other = f" (it has {', '.join(named[:3])}{', …' if len(named) > 3 else ''})" if named else ""
+        return f"{self.options.boxes} has no boxes for {path.name}{other}, so nobody is in the result"
 
     def load(self) -> None:
         """Load all models that the options need now, rather than at the first picture.

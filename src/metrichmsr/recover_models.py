@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metrichmsr.errors import UsageError
 from metrichmsr.recover_options import RecoverOptions
 
 if TYPE_CHECKING:
@@ -33,12 +34,17 @@ class RecoverModels:
 
     Args:
         options: how people are recovered.
-        device: torch device of the networks.
+        device: torch device of the networks that see pictures; bodies are small, and stay on the CPU.
+
+    Raises:
+        UsageError: there is no such device.
     """
 
     def __init__(self, options: RecoverOptions, device: str) -> None:
         self.options = options
         self.device = device
+        if device != "cpu":
+            check_device(device)
 
     def _share(self, other: RecoverModels) -> None:
         """Give another what is loaded here and is the same there."""
@@ -133,16 +139,31 @@ class RecoverModels:
     def _detector(self) -> Any:
         from metrichmsr.people import MoveNetDetector
 
-        return MoveNetDetector()
+        detector = MoveNetDetector()
+        detector.network.to(self.device)
+        return detector
 
     @cached_property
     def _landmarker(self) -> Any:
         from metrichmsr.people import Landmarker
 
-        return Landmarker()
+        landmarker = Landmarker()
+        landmarker.network.to(self.device)
+        return landmarker
 
     @cached_property
     def _face_reader(self) -> Any:
         from metrichmsr.people.faces import FaceReader
 
         return FaceReader()
+
+
+def check_device(device: str) -> None:
+    """Raises UsageError where torch has no such device here."""
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).splitlines()[0]
+        raise UsageError(f"--device {device}: there is no such device here ({why}); see metrichmsr doctor") from error

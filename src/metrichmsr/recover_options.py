@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from metrichmsr.errors import UsageError
 
@@ -19,7 +19,7 @@ class RecoverOptions:
     checkpoint: Path | None = None
     """Network to use instead of the shipped one (a .safetensors file that metrichmsr train wrote)."""
     refine: bool = True
-    """Polish the network's answer against landmarks and mask."""
+    """Whether the network's answer is polished against landmarks and mask: it is."""
     mirror: bool = False
     """Look at everybody in a mirror as well and take the mean of both answers: a little better, not as fast."""
     body_model: Literal["anny", "smpl", "smplh", "smplx"] = "anny"
@@ -44,7 +44,8 @@ class RecoverOptions:
     people: Literal["anybody", "adults", "children"] = "anybody"
     """Who is in the picture, if you know: adults (1.45 m and taller) or children alone."""
     faces: bool = True
-    """Let faces help to tell how people are built (children, women and men); nothing else is made of them."""
+    """Whether faces help to tell how people are built (children, women and men): they do, and nothing else is made of
+    them."""
     length: tuple[float, float, float, float, float] | None = None
     """A known length in the picture: X0 Y0 X1 Y1 METRES, upright at the distance of the person nearest to it."""
 
@@ -55,7 +56,7 @@ class RecoverOptions:
     min_score: float | None = None
     """Detections below this confidence are left out (default: the detector's own)."""
     mask: bool = True
-    """Use the person mask besides the landmarks."""
+    """Whether the person mask is used besides the landmarks: it is."""
 
     depth: str = "auto"
     """Where the scene's depth comes from: auto (the best that is installed and on disk), embedded, mapanything, moge,
@@ -68,6 +69,10 @@ class RecoverOptions:
     """Let the depth source fetch weights that are missing."""
 
     def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
+                known = ", ".join(map(str, get_args(kind)))
+                raise UsageError(f"--{name.replace('_', '-')} must be one of {known}; not {getattr(self, name)!r}")
         if self.max_people < 1:
             raise UsageError(f"--max-people must be at least 1, not {self.max_people}")
         if self.method == "fit" and self.checkpoint is not None:

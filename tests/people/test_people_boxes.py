@@ -95,3 +95,9 @@ def test_boxes_are_found_by_path_name_and_stem() -> None:
         found = boxes_for_image({key: box, "b.jpg": 2 * box}, "photos/a.jpg", width=100, height=150, source="b.json")
         np.testing.assert_array_equal(found, box)
     assert boxes_for_image({"b.jpg": box}, "a.jpg", width=100, height=150, source="b.json").shape == (0, 4)
+
+
+@pytest.mark.parametrize(("box", "hint"), [([0.1, 0.2, 0.5, 0.9], "not shares"), ([10, 10, 11, 90], "two pixels")])
+def test_boxes_that_show_nothing_are_refused(box, hint):
+    with pytest.raises(InputError, match=hint):
+        boxes_for_image({ANY_IMAGE: np.array([box])}, "a.jpg", width=640, height=480, source="boxes.json")

@@ -27,6 +27,8 @@ from metrichmsr.errors import InputError
 
 ANY_IMAGE = ""
 """Key of boxes that name no image."""
+SMALLEST_PX = 2.0
+"""Least width and height of a box."""
 
 
 def read_boxes(path: str | Path) -> dict[str, Float[np.ndarray, "N 4"]]:
@@ -72,7 +74,8 @@ def boxes_for_image(
         source: the file the boxes came from, for messages.
 
     Raises:
-        InputError: a box lies outside the picture. One that reaches out of it is kept as it is.
+        InputError: a box lies outside the picture, or has less than two pixels of it. One that reaches out of it is
+            kept as it is.
     """
     image_path = Path(image_path)
     for key in (str(image_path), image_path.as_posix(), image_path.name, image_path.stem, ANY_IMAGE):
@@ -87,6 +90,9 @@ def boxes_for_image(
         if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
             box = f"[{x0:g}, {y0:g}, {x1:g}, {y1:g}]"
             raise InputError(f"{source}: box {i} {box} lies outside {image_path.name} ({width}×{height} pixels)")
+        if min(x1 - x0, y1 - y0) < SMALLEST_PX:
+            hint = "; boxes are in pixels, not shares of the picture" if max(x1, y1) <= 1 else ""
+            raise InputError(f"{source}: box {i} [{x0:g}, {y0:g}, {x1:g}, {y1:g}] is less than two pixels wide{hint}")
     return boxes[key]
 
 
