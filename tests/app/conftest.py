@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,6 +11,20 @@ from app_photos import STATURES, save_photo
 
 from metrichmsr.app.service import RecoveryService
 from metrichmsr.app.workspace import Upload, Workspace
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_loop_is_left() -> Iterator[None]:
+    """Gradio makes an event loop for the main thread and leaves it open, which Python complains of much later."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of asking where there is none
+        try:
+            loop = asyncio.get_event_loop()
+        except RuntimeError:
+            return
+    loop.close()
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture
