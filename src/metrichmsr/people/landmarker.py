@@ -1,13 +1,14 @@
 """Running BlazePose heavy over everybody in a picture, each crop turned the way that shows most of a body.
 
-The network expects an upright person. A first look uses the detector's keypoints, or the box. Where the heat maps stay
-low then, four looks at the box turned by quarters join in, then a look aligned by the result of each; the one with the
-highest heat maps (and, a little, agreement with the detector's keypoints) wins.
+The network expects an upright person. A first look uses the detector's keypoints, or the box. Where the heat maps are
+not high then, a look aligned by its result joins in; where they are low, four looks at the box turned by quarters as
+well, and a look aligned by the result of each. The one with the highest heat maps (and, a little, agreement with the
+detector's keypoints) wins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -26,8 +27,8 @@ from metrichmsr.people.weight_files import WEIGHTS_DIR, load_into
 BODY = slice(0, 33)
 MID_HIP, CIRCLE_POINT = 33, 34
 COCO = list(COCO17_OF_33)
-GOOD_SCORE = 0.7
-"""A first look with heat maps this high is kept as it is."""
+SURE_SCORE, GOOD_SCORE = 0.82, 0.7
+"""A first look with heat maps this high is kept as it is; one below the second gets the whole round."""
 SMALLEST_AGAIN = 80.0
 """Regions smaller than this (image pixels) get no second look: there is nothing more to see."""
 AGREEMENT_WEIGHT = 0.3
@@ -83,7 +84,7 @@ class Landmarker:
     Args:
         network: the network; by default the shipped weights on the CPU.
         batch_size: crops at once.
-        thorough: whether people who are not seen well at first get more looks (ten more crops each).
+        thorough: whether people who are not seen well at first get more looks (one or nine more crops each).
     """
 
     def __init__(self, *, network: BlazePoseHeavy | None = None, batch_size: int = 8, thorough: bool = True) -> None:
@@ -148,16 +149,29 @@ class Landmarker:
         keypoints: Float[np.ndarray, "N 17 3"] | None,
         looks: Looks,
     ) -> Looks:
-        """The looks, replaced for people not seen well by the best of ten: turned by quarters, each then aligned."""
-        unsure = np.flatnonzero((looks.score() < GOOD_SCORE) & (looks.region[:, 2] >= SMALLEST_AGAIN))
-        result = [looks]
-        order = np.arange(len(looks.region))
-        for start in range(0, len(unsure), PEOPLE_AT_ONCE):
-            rows = unsure[start : start + PEOPLE_AT_ONCE]
-            points = None if keypoints is None else keypoints[rows]
-            order[rows] = sum(len(part.region) for part in result) + np.arange(len(rows))
-            result.append(self._best_of_ten(image, boxes_xyxy[rows], points, looks[rows]))
+        """The looks, replaced by better ones for people not seen well: the best of two, or of ten."""
+        scores = looks.score()
+        large = looks.region[:, 2] >= SMALLEST_AGAIN
+        result, order = [looks], np.arange(len(scores))
+        for doubtful, best_of in (
+            (large & (scores < SURE_SCORE) & (scores >= GOOD_SCORE), self._best_of_two),
+            (large & (scores < GOOD_SCORE), self._best_of_ten),
+        ):
+            for rows in _some_at_once(np.flatnonzero(doubtful)):
+                points = None if keypoints is None else keypoints[rows]
+                order[rows] = sum(len(part.region) for part in result) + np.arange(len(rows))
+                result.append(best_of(image, boxes_xyxy[rows], points, looks[rows]))
         return Looks.concatenate(result)[order]
+
+    def _best_of_two(
+        self,
+        image: UInt8[np.ndarray, "H W 3"],
+        boxes: Float[np.ndarray, "N 4"],
+        keypoints: Float[np.ndarray, "N 17 3"] | None,
+        first: Looks,
+    ) -> Looks:
+        """The first look, and one where it would look itself."""
+        return _best(Looks.concatenate([first, self.look_at(image, first.aligned)]), keypoints, len(boxes))
 
     def _best_of_ten(
         self,
@@ -166,17 +180,13 @@ class Landmarker:
         keypoints: Float[np.ndarray, "N 17 3"] | None,
         first: Looks,
     ) -> Looks:
+        """The same, and four turned by quarters, all twice."""
         upright = _stack([region_from_box(box) for box in boxes])
         quarters = (1, 2, 3) if keypoints is None else (0, 1, 2, 3)  # without keypoints the first look was upright
         turned = np.concatenate([upright + np.array([0, 0, 0, quarter * np.pi / 2]) for quarter in quarters])
         candidates = Looks.concatenate([first, self.look_at(image, turned)])
         candidates = Looks.concatenate([candidates, self.look_at(image, candidates.aligned)])
-        value = candidates.found()
-        if keypoints is not None:
-            reference = np.tile(keypoints, (len(value) // len(keypoints), 1, 1))
-            value = value + AGREEMENT_WEIGHT * agreement(candidates.xy[:, COCO], reference, candidates.region[:, 2])
-        best = value.reshape(-1, len(boxes)).argmax(0)  # candidates come in rounds over all people
-        return candidates[best * len(boxes) + np.arange(len(boxes))]
+        return _best(candidates, keypoints, len(boxes))
 
     def look_at(self, image: UInt8[np.ndarray, "H W 3"], regions: Float[np.ndarray, "L 4"]) -> Looks:
         """The network on regions of one image, in batches.
@@ -208,6 +218,21 @@ class Landmarker:
         return Looks.concatenate(
             [_in_image(output, regions[part], sizes[part]) for output, part in zip(outputs, parts, strict=True)]
         )
+
+
+def _some_at_once(rows: Int[np.ndarray, "M"]) -> Iterator[Int[np.ndarray, "m"]]:
+    for start in range(0, len(rows), PEOPLE_AT_ONCE):
+        yield rows[start : start + PEOPLE_AT_ONCE]
+
+
+def _best(candidates: Looks, keypoints: Float[np.ndarray, "N 17 3"] | None, people: int) -> Looks:
+    """Of several looks at each of some people the best; they come in rounds over all people."""
+    value = candidates.found()
+    if keypoints is not None:
+        reference = np.tile(keypoints, (len(value) // people, 1, 1))
+        value = value + AGREEMENT_WEIGHT * agreement(candidates.xy[:, COCO], reference, candidates.region[:, 2])
+    best = value.reshape(-1, people).argmax(0)
+    return candidates[best * people + np.arange(people)]
 
 
 def _in_image(output: BlazePoseOutput, regions: Float[np.ndarray, "L 4"], sizes: Int[np.ndarray, "L 2"]) -> Looks:
