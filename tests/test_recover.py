@@ -10,7 +10,7 @@ from metrichmsr.errors import InputError, UsageError
 from metrichmsr.export.result_json import result_document
 from metrichmsr.images import read_image
 from metrichmsr.recover import Recoverer, RecoverOptions, parse_heights
-from metrichmsr.structures import Camera
+from metrichmsr.structures import COCO17, Camera
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "street.jpg"
 
@@ -247,3 +247,15 @@ def test_other_options_share_the_models_that_are_the_same():
     assert "_scene" not in other.__dict__
     assert "regressor" not in other.__dict__
     assert other.__dict__["fitter"] is base.__dict__["fitter"]
+
+
+def test_a_second_look_tells_the_legs_of_the_man_apart(street):
+    """At first the landmark network sees both at one place between them."""
+    man = street.people[1]
+    for joint, apart_px in (("knee", 25), ("ankle", 30)):
+        left, right = (man.keypoints_2d_px[COCO17.index(f"{side}_{joint}"), :2] for side in ("left", "right"))
+        assert abs(left[0] - right[0]) > apart_px
+    ankles = [COCO17.index("left_ankle"), COCO17.index("right_ankle")]
+    projected = man.keypoints_3d_m[ankles] @ street.camera.K.T
+    off = projected[:, :2] / projected[:, 2:] - man.keypoints_2d_px[ankles, :2]
+    assert np.linalg.norm(off, axis=1).max() < 0.06 * (man.box_xyxy[3] - man.box_xyxy[1])
