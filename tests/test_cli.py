@@ -362,3 +362,11 @@ def test_threads_are_told_before_torch_is_loaded():
     """OpenMP reads its settings once, when torch loads it."""
     code = "import sys, metrichmsr.cli; metrichmsr.cli.own_process.settle(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_boxes_that_cannot_be_read_stop_the_run(tmp_path, photo, capsys):
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text('{"a": 3')
+    status = cli.main(["recover", str(photo("a.jpg")), "--boxes", str(boxes), "--out", str(tmp_path / "out")])
+    assert status == 2
+    assert f"error: {boxes}" in capsys.readouterr().err

@@ -69,7 +69,9 @@ class Recoverer(RecoverModels):
     ) -> None:
         super().__init__(options or RecoverOptions(), device or "cpu")
         self._find = find or self.find
+        # A file that cannot be read is told before the first picture.
         self._heights = parse_heights(self.options.height)
+        _ = self._boxes
 
     def __call__(self, source: str | Path | np.ndarray | Photo, *, camera: Camera | None = None) -> Recovery:
         """Recover the people of one picture.
@@ -82,7 +84,7 @@ class Recoverer(RecoverModels):
             InputError: the picture, its intrinsics or its boxes cannot be used.
         """
         # What is missing or damaged should be told before a minute of work.
-        _ = self._other_body, self._boxes, self._scene
+        _ = self._other_body, self._scene
         if self._other_body is not None:
             _ = self._measurer
         watch = Stopwatch()
