@@ -2,8 +2,8 @@
 
 The network expects an upright person. A first look uses the detector's keypoints, or the box. Where the heat maps are
 not high then, a look aligned by its result joins in; where they are low, four looks at the box turned by quarters as
-well, and a look aligned by the result of each. The one with the highest heat maps (and, a little, agreement with the
-detector's keypoints) wins.
+well, and a look aligned by the result of each. The one with the highest heat maps wins (of ten a little agreement with
+the detector's keypoints counts as well).
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ class Landmarker:
         keypoints: Float[np.ndarray, "N 17 3"] | None,
         first: Looks,
     ) -> Looks:
-        """The first look, and one where it would look itself."""
-        return _best(Looks.concatenate([first, self.look_at(image, first.aligned)]), keypoints, len(boxes))
+        """The first look, and one where it would look itself; both see the person upright, so heat maps alone decide."""
+        return _best(Looks.concatenate([first, self.look_at(image, first.aligned)]), None, len(boxes))
 
     def _best_of_ten(
         self,
