@@ -170,7 +170,7 @@ class Landmarker:
         keypoints: Float[np.ndarray, "N 17 3"] | None,
         first: Looks,
     ) -> Looks:
-        """The first look, and one where it would look itself; both see the person upright, so heat maps alone decide."""
+        """The first look, and one where it would look itself; both are upright, so heat maps alone decide."""
         return _best(Looks.concatenate([first, self.look_at(image, first.aligned)]), None, len(boxes))
 
     def _best_of_ten(
