@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class MetricHMSRError(Exception):
     """Base of all errors that name a cause outside the program: a file, an option, a missing model."""
@@ -25,3 +27,9 @@ class MissingPackageError(UsageError):
     A usage error, for it concerns the run: where it concerns one input (a video among photos), that one is an
     :class:`InputError`, and the others are done.
     """
+
+
+def what_it_has(names: Collection[str]) -> str:
+    """What a file has entries for, in a few words: for messages that it has none for something else."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"it has {', '.join(list(names)[:3])}{more}" if names else "it is empty"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metrichmsr.assemble import assemble
-from metrichmsr.errors import InputError
+from metrichmsr.errors import InputError, what_it_has
 from metrichmsr.known_sizes import known_depths, known_heights, parse_heights
 from metrichmsr.recover_models import RecoverModels
 from metrichmsr.recover_options import RecoverOptions
@@ -103,7 +103,7 @@ class Recoverer(RecoverModels):
             people = self._find(image, photo.path)
         warnings = list(calibration.warnings)
         recovered: tuple[Person, ...] = ()
-        up = self._up(calibration, image, watch)
+        up = self._up(calibration, image, watch, anybody=len(people.landmarks) > 0)
         if len(people.landmarks):
             sight = Sight(people, image, shown, up if self._network_asks_for_up else None)
             estimates = self._estimate(sight, warnings, watch)
@@ -135,9 +135,8 @@ class Recoverer(RecoverModels):
             return "nobody was found in this picture"
         from metrichmsr.people.boxes import ANY_IMAGE
 
-        named = [key for key in self._boxes if key != ANY_IMAGE]
-        other = f" (it has {', '.join(named[:3])}{', …' if len(named) > 3 else ''})" if named else ""
-        return f"{self.options.boxes} has no boxes for {path.name}{other}, so nobody is in the result"
+        has = what_it_has([key for key in self._boxes if key != ANY_IMAGE])
+        return f"{self.options.boxes} has no boxes for {path.name} ({has}), so nobody is in the result"
 
     def load(self) -> None:
         """Load all models that the options need now, rather than at the first picture.
@@ -202,9 +201,11 @@ class Recoverer(RecoverModels):
     def _network_asks_for_up(self) -> bool:
         return self.options.method == "network" and self.regressor.config.gravity
 
-    def _up(self, calibration: Calibration, image: UInt8[np.ndarray, "H W 3"], watch: Stopwatch) -> UpEstimate | None:
+    def _up(
+        self, calibration: Calibration, image: UInt8[np.ndarray, "H W 3"], watch: Stopwatch, *, anybody: bool
+    ) -> UpEstimate | None:
         """Which way is up, for a network or a scene that asks."""
-        if not self._network_asks_for_up and self._scene is None:
+        if self._scene is None and not (anybody and self._network_asks_for_up):
             return None
         if calibration.up is not None:
             return calibration.up

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from metrichmsr.errors import InputError
+from metrichmsr.errors import InputError, what_it_has
 from metrichmsr.images.photo import Photo
 from metrichmsr.structures import Camera
 
@@ -104,9 +104,7 @@ class IntrinsicsFile:
 
     def summary(self) -> str:
         """What it has entries for, in a few words."""
-        names = list(self._by_name)
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return f"it has {', '.join(names[:3])}{more}" if names else "it is empty"
+        return what_it_has(self._by_name)
 
 
 def read_intrinsics(path: str | Path) -> IntrinsicsFile:

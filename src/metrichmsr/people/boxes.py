@@ -87,12 +87,12 @@ def boxes_for_image(
             return np.zeros((0, 4))
         key = named[0]
     for i, (x0, y0, x1, y1) in enumerate(boxes[key]):
+        box = f"[{x0:g}, {y0:g}, {x1:g}, {y1:g}]"
         if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
-            box = f"[{x0:g}, {y0:g}, {x1:g}, {y1:g}]"
             raise InputError(f"{source}: box {i} {box} lies outside {image_path.name} ({width}×{height} pixels)")
         if min(x1 - x0, y1 - y0) < SMALLEST_PX:
             hint = "; boxes are in pixels, not shares of the picture" if max(x1, y1) <= 1 else ""
-            raise InputError(f"{source}: box {i} [{x0:g}, {y0:g}, {x1:g}, {y1:g}] is less than two pixels wide{hint}")
+            raise InputError(f"{source}: box {i} {box} is less than two pixels wide{hint}")
     return boxes[key]
 
 

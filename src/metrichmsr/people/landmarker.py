@@ -8,7 +8,7 @@ the detector's keypoints counts as well).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -153,40 +153,39 @@ class Landmarker:
         scores = looks.score()
         large = looks.region[:, 2] >= SMALLEST_AGAIN
         result, order = [looks], np.arange(len(scores))
-        for doubtful, best_of in (
-            (large & (scores < SURE_SCORE) & (scores >= GOOD_SCORE), self._best_of_two),
-            (large & (scores < GOOD_SCORE), self._best_of_ten),
-        ):
-            for rows in _some_at_once(np.flatnonzero(doubtful)):
+        for turned, doubtful in ((False, (scores < SURE_SCORE) & (scores >= GOOD_SCORE)), (True, scores < GOOD_SCORE)):
+            unsure = np.flatnonzero(doubtful & large)
+            for start in range(0, len(unsure), PEOPLE_AT_ONCE):
+                rows = unsure[start : start + PEOPLE_AT_ONCE]
                 points = None if keypoints is None else keypoints[rows]
                 order[rows] = sum(len(part.region) for part in result) + np.arange(len(rows))
-                result.append(best_of(image, boxes_xyxy[rows], points, looks[rows]))
+                result.append(self._best_look(image, boxes_xyxy[rows], points, looks[rows], turned=turned))
         return Looks.concatenate(result)[order]
 
-    def _best_of_two(
+    def _best_look(
         self,
         image: UInt8[np.ndarray, "H W 3"],
         boxes: Float[np.ndarray, "N 4"],
         keypoints: Float[np.ndarray, "N 17 3"] | None,
         first: Looks,
+        *,
+        turned: bool,
     ) -> Looks:
-        """The first look, and one where it would look itself; both are upright, so heat maps alone decide."""
-        return _best(Looks.concatenate([first, self.look_at(image, first.aligned)]), None, len(boxes))
-
-    def _best_of_ten(
-        self,
-        image: UInt8[np.ndarray, "H W 3"],
-        boxes: Float[np.ndarray, "N 4"],
-        keypoints: Float[np.ndarray, "N 17 3"] | None,
-        first: Looks,
-    ) -> Looks:
-        """The same, and four turned by quarters, all twice."""
-        upright = _stack([region_from_box(box) for box in boxes])
-        quarters = (1, 2, 3) if keypoints is None else (0, 1, 2, 3)  # without keypoints the first look was upright
-        turned = np.concatenate([upright + np.array([0, 0, 0, quarter * np.pi / 2]) for quarter in quarters])
-        candidates = Looks.concatenate([first, self.look_at(image, turned)])
+        """The best of the first look, with ``turned`` four at the box turned by quarters, and each of them aligned."""
+        candidates = first
+        if turned:
+            upright = _stack([region_from_box(box) for box in boxes])
+            quarters = (1, 2, 3) if keypoints is None else (0, 1, 2, 3)  # without keypoints the first look was upright
+            regions = np.concatenate([upright + np.array([0, 0, 0, quarter * np.pi / 2]) for quarter in quarters])
+            candidates = Looks.concatenate([first, self.look_at(image, regions)])
         candidates = Looks.concatenate([candidates, self.look_at(image, candidates.aligned)])
-        return _best(candidates, keypoints, len(boxes))
+        value = candidates.found()
+        # Looks that are upright all alike are told apart by their heat maps alone.
+        if turned and keypoints is not None:
+            reference = np.tile(keypoints, (len(value) // len(keypoints), 1, 1))
+            value = value + AGREEMENT_WEIGHT * agreement(candidates.xy[:, COCO], reference, candidates.region[:, 2])
+        best = value.reshape(-1, len(boxes)).argmax(0)  # candidates come in rounds over all people
+        return candidates[best * len(boxes) + np.arange(len(boxes))]
 
     def look_at(self, image: UInt8[np.ndarray, "H W 3"], regions: Float[np.ndarray, "L 4"]) -> Looks:
         """The network on regions of one image, in batches.
@@ -218,21 +217,6 @@ class Landmarker:
         return Looks.concatenate(
             [_in_image(output, regions[part], sizes[part]) for output, part in zip(outputs, parts, strict=True)]
         )
-
-
-def _some_at_once(rows: Int[np.ndarray, "M"]) -> Iterator[Int[np.ndarray, "m"]]:
-    for start in range(0, len(rows), PEOPLE_AT_ONCE):
-        yield rows[start : start + PEOPLE_AT_ONCE]
-
-
-def _best(candidates: Looks, keypoints: Float[np.ndarray, "N 17 3"] | None, people: int) -> Looks:
-    """Of several looks at each of some people the best; they come in rounds over all people."""
-    value = candidates.found()
-    if keypoints is not None:
-        reference = np.tile(keypoints, (len(value) // people, 1, 1))
-        value = value + AGREEMENT_WEIGHT * agreement(candidates.xy[:, COCO], reference, candidates.region[:, 2])
-    best = value.reshape(-1, people).argmax(0)
-    return candidates[best * people + np.arange(people)]
 
 
 def _in_image(output: BlazePoseOutput, regions: Float[np.ndarray, "L 4"], sizes: Int[np.ndarray, "L 2"]) -> Looks:

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from metrichmsr.calibration.estimators import UpEstimate
-from metrichmsr.scene.ground_cost import Tilt, minimum_near, plane_scores, roll_and_pitch
+from metrichmsr.scene.ground_cost import LEVEL, Level, Tilt, minimum_near, plane_scores, roll_and_pitch
 from metrichmsr.scene.ground_evidence import NO_CELLS, BodyEvidence, DepthCells, body_evidence, depth_cells
 from metrichmsr.structures import Camera, Person
 
@@ -96,7 +96,7 @@ def find_ground(
         cells = depth_cells(depth_m, camera, confidence=confidence, person_mask=person_mask)
     if len(cells) < _LEAST_CELLS:
         cells = NO_CELLS
-    tilt = None if up is None else Tilt.of(up)
+    tilt = LEVEL if up is None else Tilt.of(up)
     told = np.zeros((0, 3)) if up is None else up.direction[None]
     proposals = _possible(_proposals(cells, bodies, told, np.random.default_rng(seed)))
     if not len(proposals):
@@ -129,9 +129,7 @@ def foot_clearance(people: Sequence[Person], ground: Ground) -> dict[int, float]
     }
 
 
-def _polished(
-    plane: Float[np.ndarray, "4"], cells: DepthCells, bodies: BodyEvidence, tilt: Tilt | None
-) -> Ground | None:
+def _polished(plane: Float[np.ndarray, "4"], cells: DepthCells, bodies: BodyEvidence, tilt: Level) -> Ground | None:
     """The ground near a proposal, where enough speaks for it."""
     normal, offset, covariance = minimum_near(plane, cells, bodies, tilt)
     found = np.array([[*normal, offset]])

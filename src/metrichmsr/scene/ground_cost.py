@@ -45,9 +45,31 @@ _LEAST_RELATIVE_ERROR, _UNSEEN = 0.03, 1.5
 _STEPS, _LONGEST_TILT, _LONGEST_SHIFT = 8, 0.3, 0.6
 
 
+class Pull(NamedTuple):
+    """A residual, radians, and its weight: the derivative of its cost divided by it."""
+
+    residual: float
+    weight: float
+
+
+class Level:
+    """How cameras are held where nothing is told: rolled little, pitched loosely."""
+
+    def cost(self, roll: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+        """Nats: log(1 + (r/σ)²) and |p|/σ."""
+        return np.log1p((roll / _ROLL_STD) ** 2) + np.abs(pitch) / _PITCH_STD
+
+    def pulls(self, roll: float, pitch: float) -> tuple[Pull, Pull]:
+        """Of roll and pitch; that of |p| is rounded at 0."""
+        return (
+            Pull(roll, 2 / (1 + (roll / _ROLL_STD) ** 2) / _ROLL_STD**2),
+            Pull(pitch, 1 / max(abs(pitch), _PITCH_STD) / _PITCH_STD),
+        )
+
+
 @dataclass(frozen=True)
-class Tilt:
-    """How a camera is held; radians. Residuals cost as those of Student's t with three degrees of freedom."""
+class Tilt(Level):
+    """How one camera is held, as its picture tells; radians."""
 
     roll: float
     pitch: float
@@ -61,9 +83,17 @@ class Tilt:
         return cls(float(roll), float(pitch), np.radians(up.roll_std_deg), np.radians(up.pitch_std_deg))
 
     def cost(self, roll: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-        """Nats."""
+        """Nats: those of Student's t with three degrees of freedom, 2·log(1 + (r/σ)²/3)."""
         z = ((roll - self.roll) / self.roll_std) ** 2, ((pitch - self.pitch) / self.pitch_std) ** 2
         return 2 * np.log1p(z[0] / 3) + 2 * np.log1p(z[1] / 3)
+
+    def pulls(self, roll: float, pitch: float) -> tuple[Pull, Pull]:
+        """Towards what is told."""
+        r, p = roll - self.roll, pitch - self.pitch
+        return Pull(r, 4 / (3 * self.roll_std**2 + r**2)), Pull(p, 4 / (3 * self.pitch_std**2 + p**2))
+
+
+LEVEL = Level()
 
 
 class Scores(NamedTuple):
@@ -94,7 +124,7 @@ def roll_and_pitch(up: Float[np.ndarray, "*B 3"]) -> tuple[Float[np.ndarray, "*B
 
 
 def plane_scores(
-    planes: Float[np.ndarray, "H 4"], cells: DepthCells, bodies: BodyEvidence, tilt: Tilt | None = None
+    planes: Float[np.ndarray, "H 4"], cells: DepthCells, bodies: BodyEvidence, tilt: Level = LEVEL
 ) -> Scores:
     """Cost of planes (n, d); ``tilt``: how the camera is held, where the picture tells."""
     normals, offsets = planes[:, :3], planes[:, 3]
@@ -114,10 +144,7 @@ def plane_scores(
             lean = np.arccos(np.clip(normals @ bodies.axes[i], -1, 1)) / bodies.axis_std[i]
             cost += _BODY_CAP * (1 - np.exp(-0.5 * lean * lean / _BODY_CAP))
     roll, pitch = roll_and_pitch(normals)
-    if tilt is None:
-        cost += np.log1p((roll / _ROLL_STD) ** 2) + np.abs(pitch) / _PITCH_STD
-    else:
-        cost += tilt.cost(roll, pitch)
+    cost += tilt.cost(roll, pitch)
     height = np.log(np.maximum(offsets, 1e-6) / _HEIGHT_M) / _LOG_HEIGHT_STD
     return Scores(cost + np.minimum(0.5 * height**2, _HEIGHT_CAP), share)
 
@@ -142,7 +169,7 @@ def agreement(cosine: np.ndarray) -> np.ndarray:
 
 
 def minimum_near(
-    plane: Float[np.ndarray, "4"], cells: DepthCells, bodies: BodyEvidence, tilt: Tilt | None = None
+    plane: Float[np.ndarray, "4"], cells: DepthCells, bodies: BodyEvidence, tilt: Level = LEVEL
 ) -> Minimum:
     """Iteratively reweighted least squares from a start: the kernels that cap the costs become weights."""
     normal, offset = plane[:3] / np.linalg.norm(plane[:3]), float(plane[3])
@@ -172,7 +199,7 @@ def _tangents(normal: np.ndarray) -> Float[np.ndarray, "2 3"]:
 
 
 def _camera_terms(
-    normal: np.ndarray, offset: float, tangents: np.ndarray, tilt: Tilt | None
+    normal: np.ndarray, offset: float, tangents: np.ndarray, tilt: Level
 ) -> tuple[np.ndarray, np.ndarray]:
     roll, pitch = (float(angle) for angle in roll_and_pitch(normal))
     x, y, z = normal
@@ -180,19 +207,7 @@ def _camera_terms(
     to_roll = np.array([y, -x, 0.0]) / across**2
     to_pitch = np.array([-z * x / across, -z * y / across, across])
     hessian, gradient = np.zeros((3, 3)), np.zeros(3)
-    # The weight of a residual is its cost's derivative divided by it: of log(1 + (r/σ)²) and of |p|/σ, rounded at 0.
-    if tilt is None:
-        terms = (
-            (roll, to_roll, 2 / (1 + (roll / _ROLL_STD) ** 2) / _ROLL_STD**2),
-            (pitch, to_pitch, 1 / max(abs(pitch), _PITCH_STD) / _PITCH_STD),
-        )
-    else:
-        roll, pitch = roll - tilt.roll, pitch - tilt.pitch
-        terms = (
-            (roll, to_roll, 4 / (3 * tilt.roll_std**2 + roll**2)),
-            (pitch, to_pitch, 4 / (3 * tilt.pitch_std**2 + pitch**2)),
-        )
-    for value, by_normal, weight in terms:
+    for (value, weight), by_normal in zip(tilt.pulls(roll, pitch), (to_roll, to_pitch), strict=True):
         row = np.append(tangents @ by_normal, 0.0)
         hessian += weight * np.outer(row, row)
         gradient += weight * value * row

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody, ShapedAnny
+from metrichmsr.bodies.protocol import BodyOutput
 from metrichmsr.hmr.fitting.seen_landmarks import SeenLandmarks
 from metrichmsr.hmr.pose_prior import PosePrior
 
@@ -173,7 +174,7 @@ class PosedBody:
         pose = self.pose_matrices(state)
         shaped = self.body.shaped(state.shape) if held is None else held
         out = self.body.pose_with(self.body.skinning_of(pose, shaped))
-        relative = torch.cat([self.seen(out), out.vertices_m], dim=1)
+        relative = self._seen_and_surface(out)
 
         translation = state.translation_m[:, None]
         points = relative + translation
@@ -189,6 +190,10 @@ class PosedBody:
             by[..., at.shape], height_by[:, at.shape] = self._by_shape(pose, state.shape, relative, out.height_m)
         return BodyPoints(points[:, :33], points[:, 33:], out.height_m, by[:, :33], by[:, 33:], height_by)
 
+    def _seen_and_surface(self, out: BodyOutput) -> Float[Tensor, "B N 3"]:
+        """The 33 landmarks where the network would mark them, then the surface."""
+        return torch.cat([self.seen(out), out.vertices_m], dim=1)
+
     def _by_shape(
         self,
         pose: Float[Tensor, "B J 3 3"],
@@ -200,7 +205,7 @@ class PosedBody:
         n, n_shape = shape.shape
         step = torch.where(shape > self._high - self.SHAPE_STEP, -self.SHAPE_STEP, self.SHAPE_STEP)
         out = self.body(pose.repeat_interleave(n_shape, dim=0), (shape[:, None] + torch.diag_embed(step)).flatten(0, 1))
-        moved = torch.cat([self.seen(out), out.vertices_m], dim=1).unflatten(0, (n, n_shape))
+        moved = self._seen_and_surface(out).unflatten(0, (n, n_shape))
         by = (moved - points[:, None]) / step[..., None, None]
         return by.permute(0, 2, 3, 1), (out.height_m.view(n, n_shape) - height_m[:, None]) / step
 
@@ -236,7 +241,7 @@ class PosedBody:
         pose = self.body.expand_pose(torch.cat([root, roma.rotvec_to_rotmat(rotvecs)], dim=1))
         with torch.no_grad():
             out = self.body(pose, shape.expand(len(pose), -1))
-        points = torch.cat([self.seen(out), out.vertices_m], dim=1)
+        points = self._seen_and_surface(out)
         moved = ((points[1:] - points[:1]) / eps).view(n, 3, -1, 3).permute(2, 0, 1, 3)
         turns = out.bone_rotations[0, self._parents] @ left_jacobian(rotvecs[0])
         arms = points[0, :, None] - out.joints_m[0, self._bones]
@@ -246,7 +251,7 @@ class PosedBody:
 
 
 def _cross(a: Sequence[Tensor], b: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """A × b with x, y and z apart: several times faster than on vectors of three."""
+    """Cross product a × b with x, y and z apart: several times faster than on vectors of three."""
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
