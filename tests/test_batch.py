@@ -201,6 +201,7 @@ def test_frames_of_a_video(run, tmp_path, capsys):
         "width": 160,
         "height": 120,
         "frame": 1,
+        "path_from_result": None,
     }
     assert json.loads((tmp_path / "failures.json").read_text())[0]["frame"] == 2
     assert "walk.mp4, frame 2: broken packet" in capsys.readouterr().err

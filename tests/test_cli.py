@@ -79,7 +79,9 @@ def test_one_photo(recover, photo, fake, tmp_path):
     assert visible(tmp_path / "out") == ["pair"]
     assert visible(tmp_path / "out" / "pair") == ["person_0.ply", "person_1.ply", "result.json", "scene.glb"]
     document = read_result(tmp_path / "out" / "pair" / "result.json")
-    assert document["image"] == {"path": str(path), "width": 64, "height": 48, "frame": None}
+    from_result = Path(os.path.relpath(path, tmp_path / "out" / "pair")).as_posix()
+    size = {"width": 64, "height": 48}
+    assert document["image"] == {"path": str(path), **size, "frame": None, "path_from_result": from_result}
     assert len(fake.made) == 1
     assert f"{path}: 2 people" in out
     assert "1.70 ± 0.06 m" in out

@@ -13,6 +13,7 @@ import tyro
 
 from metrichmsr.errors import InputError, UsageError
 from metrichmsr.export.atomic import check_writable
+from metrichmsr.export.read_entries import photo_places
 from metrichmsr.export.write import ALL_FORMATS, Format, check_formats, write_recovery
 from metrichmsr.structures import Person
 
@@ -89,7 +90,7 @@ def convert(args: ConvertArgs) -> int:
     from metrichmsr.bodies import load_body_model
     from metrichmsr.export.read import read_recovery
     from metrichmsr.export.result_json import read_result
-    from metrichmsr.export.write import write_formats
+    from metrichmsr.export.write import shows_surroundings, write_formats
 
     formats = args.formats()
     if args.animation:
@@ -101,7 +102,12 @@ def convert(args: ConvertArgs) -> int:
     for body in {args.body} if args.body else sorted(bodies):
         check_formats(formats, body)
     target = None if args.body is None else load_body_model(args.body, body_model_dir=args.body_model_dir)
-    recovery = read_recovery(args.result, image=args.image, body_model_dir=args.body_model_dir)
+    recovery = read_recovery(
+        args.result,
+        image=args.image,
+        body_model_dir=args.body_model_dir,
+        surroundings=document["scene"] is not None and shows_surroundings(formats),
+    )
     lines = []
     if target is None:
         folder = args.out or args.result
@@ -112,7 +118,8 @@ def convert(args: ConvertArgs) -> int:
         recovery = dataclasses.replace(recovery, people=people, warnings=(*recovery.warnings, *lines))
         folder = args.out or args.result.resolve().with_name(f"{args.result.resolve().name}_{target.name}")
         check_writable(folder.parent)
-        kept: tuple[Format, ...] = ("depth",) if recovery.scene is not None else ()
+        depth = None if document["scene"] is None else document["scene"]["depth"]
+        kept: tuple[Format, ...] = ("depth",) if depth is not None and (args.result / depth).is_file() else ()
         frame = document["image"].get("frame")
         write_recovery(recovery, folder.parent, folder.name, formats={"ply", *kept, *formats}, frame=frame)
         written = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
@@ -135,10 +142,15 @@ def _animate(args: ConvertArgs) -> int:
         again = int(np.flatnonzero(np.diff(numbers) == 0)[0])
         names = " and ".join(folder.name for folder, _ in frames[again : again + 2])
         raise InputError(f"{args.result}: two results of one frame: {names}")
-    fps, whose = _frame_rate(args, frames[0][1])
+    fps, whose = _frame_rate(args, *frames[0])
     times_s = frame_times(numbers, fps, of_video=of_video)
     sequence = read_motions(frames, times_s, body_model_dir=args.body_model_dir)
-    first = read_recovery(frames[0][0], image=args.image, body_model_dir=args.body_model_dir)
+    first = read_recovery(
+        frames[0][0],
+        image=args.image,
+        body_model_dir=args.body_model_dir,
+        surroundings=frames[0][1]["scene"] is not None,
+    )
     folder = args.out or args.result
     check_writable(folder)
     write_animation(sequence, first, folder / ANIMATION)
@@ -179,12 +191,13 @@ def _frames_of_one_sequence(folder: Path) -> tuple[list[tuple[Path, ResultDocume
     return [(result.folder, result.document) for result in entries[0].frames], entries[0].numbers
 
 
-def _frame_rate(args: ConvertArgs, document: ResultDocument) -> tuple[float, str]:
+def _frame_rate(args: ConvertArgs, folder: Path, document: ResultDocument) -> tuple[float, str]:
     """Frames a second, and who says so."""
     if args.fps is not None:
         return args.fps, "--fps"
-    video = args.image or Path(document["image"]["path"])
-    if document["image"].get("frame") is not None and video.is_file():
+    places = photo_places(document, folder) if args.image is None else [args.image]
+    video = next((place for place in places if place.is_file()), None)
+    if document["image"].get("frame") is not None and video is not None:
         from metrichmsr.images.video import frame_rate
 
         stated = frame_rate(video)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +82,65 @@ def test_the_picture_may_have_moved(result, tmp_path, capsys):
     assert cli.main(["convert", str(folder), "--to", "obj"]) == 2
     assert "name it with --image" in capsys.readouterr().err
     assert cli.main(["convert", str(folder), "--to", "obj", "--image", str(moved)]) == 0
+
+
+@pytest.fixture
+def relative(result, tmp_path, monkeypatch):
+    """The same, recovered from ``photos/pair.png`` in another working folder than today's, which has a namesake."""
+    recovery, _ = result
+    monkeypatch.chdir(tmp_path)
+    recovery = dataclasses.replace(recovery, image_path=Path("photos/pair.png"))
+    folder = write_recovery(recovery, Path("out"), "pair", formats=("ply", "depth"))
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "photos").mkdir(parents=True)
+    Image.fromarray(255 - recovery.image).save(elsewhere / "photos" / "pair.png")
+    monkeypatch.chdir(elsewhere)
+    return recovery, tmp_path / folder
+
+
+def test_a_relative_picture_is_found_from_another_folder(relative, tmp_path, monkeypatch):
+    recovery, folder = relative
+    assert read_result(folder / "result.json")["image"]["path"] == "photos/pair.png"
+    np.testing.assert_array_equal(read_recovery(folder).image, recovery.image)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("photos", "out"):
+        (tmp_path / name).rename(moved / name)
+    again = read_recovery("../moved/out/pair")
+    np.testing.assert_array_equal(again.image, recovery.image)
+    assert again.image_path == moved / "photos" / "pair.png"
+    monkeypatch.chdir(moved)
+    assert read_recovery("out/pair").image_path == Path("photos/pair.png")
+
+
+def test_results_of_before_are_found_by_the_name_of_their_picture(relative, tmp_path, monkeypatch):
+    recovery, folder = relative
+    document = json.loads((folder / "result.json").read_text())
+    del document["image"]["path_from_result"]
+    (folder / "result.json").write_text(json.dumps(document))
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(read_recovery(folder).image, recovery.image)
+
+
+def test_what_shows_no_surroundings_needs_neither_picture_nor_depth(result, tmp_path, capsys):
+    recovery, folder = result
+    recovery.image_path.unlink()
+    (folder / "depth.npz").unlink()
+    before = read_recovery(folder, surroundings=False)
+    assert not before.image.any()
+    np.testing.assert_allclose(before.scene.world_from_camera, recovery.scene.world_from_camera, atol=1e-8)
+    out = ["--out", str(tmp_path / "more")]
+    assert cli.main(["convert", str(folder), "--to", "bvh,npz,ply", *out]) == 0
+    assert {"person_1.bvh", "person_1.ply", "recovery.npz"} <= {path.name for path in (tmp_path / "more").iterdir()}
+    assert cli.main(["convert", str(folder), "--to", "colmap", *out]) == 2
+    assert "depth was not saved" in capsys.readouterr().err
+
+
+def test_a_missing_picture_is_told_to_callers_in_python(result):
+    recovery, folder = result
+    recovery.image_path.unlink()
+    with pytest.raises(InputError, match="in Python image=…, or surroundings=False"):
+        read_recovery(folder)
 
 
 def test_another_picture_is_refused(result, tmp_path):
@@ -173,6 +233,17 @@ def test_convert_writes_a_whole_result_in_the_other_body(result, capsys):
     for name in ("person_0_amass.npz", "person_1.ply", "depth.npz"):
         assert (other / name).is_file()
     assert (folder / "result.json").is_file()
+
+
+@pytest.mark.usefixtures("loads_tiny_smpl")
+def test_a_converted_result_knows_its_picture_from_there(relative, tmp_path, monkeypatch):
+    recovery, folder = relative
+    assert cli.main(["convert", str(folder), "--body", "smpl"]) == 0
+    monkeypatch.chdir("/")
+    other = folder.with_name("pair_smpl")
+    assert cli.main(["convert", str(other), "--to", "obj"]) == 0
+    with Image.open(other / "scene_photo.jpg") as photo:
+        np.testing.assert_allclose(photo.getpixel((0, 0)), recovery.image[0, 0], atol=8)
 
 
 @pytest.mark.usefixtures("loads_tiny_smpl")

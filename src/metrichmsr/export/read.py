@@ -20,6 +20,7 @@ from metrichmsr.export.read_entries import (
     number,
     numbers,
     person_of,
+    photo_places,
     picture_of,
     scene_of,
 )
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 
 
 def read_recovery(
-    folder: str | Path, *, image: str | Path | None = None, body_model_dir: str | Path | None = None
+    folder: str | Path,
+    *,
+    image: str | Path | None = None,
+    body_model_dir: str | Path | None = None,
+    surroundings: bool = True,
 ) -> Recovery:
     """Read a result folder.
 
@@ -40,9 +45,11 @@ def read_recovery(
 
     Args:
         folder: with ``result.json``, and ``depth.npz`` where the result has a scene.
-        image: the picture, where it is no longer at the path that the result names (relative ones count from the
-            working folder, then from the result folder), as it came, with its distortion. For a video, the video.
+        image: the picture, where it is no longer where it was (seen from the result folder, or by the name it was
+            given), nor in the result folder; as it came, with its distortion. For a video, the video.
         body_model_dir: folder with the user's files, for results with bodies of the SMPL family.
+        surroundings: whether picture and depth have to be there. If not, the picture is not read and black, and depth
+            that was not saved is NaN: people, camera and world are all that is wanted.
 
     Raises:
         InputError: naming the file that is missing or does not fit.
@@ -50,15 +57,16 @@ def read_recovery(
     """
     folder = Path(folder)
     document = read_result(folder / "result.json")
-    scene = document["scene"]
-    if scene is not None and (scene["depth"] is None or not (folder / scene["depth"]).is_file()):
-        where = folder if scene["depth"] is None else folder / scene["depth"]
-        raise InputError(
-            f"{where}: its depth was not saved, so its surroundings cannot be converted: recover with --save depth"
-        )
+    places = photo_places(document, folder) if image is None else [Path(image)]
+    path = next((place for place in places if place.is_file()), None)
+    if surroundings:
+        _require_depth(document, folder)
+        pixels = _picture(document, path, places[0])
+    else:
+        pixels = np.zeros((document["image"]["height"], document["image"]["width"], 3), np.uint8)
     return Recovery(
-        image_path=Path(document["image"]["path"]),
-        image=_picture(document, folder, None if image is None else Path(image)),
+        image_path=path or Path(document["image"]["path"]),
+        image=pixels,
         camera=camera_of(document),
         people=read_people(document["people"], body_model_dir=body_model_dir, where=folder / "result.json"),
         scene=scene_of(folder, document),
@@ -131,13 +139,22 @@ def _person(entry: PersonEntry, body: BodyModel, where: Path) -> Person:
     )
 
 
-def _picture(document: ResultDocument, folder: Path, given: Path | None) -> UInt8[np.ndarray, "H W 3"]:
-    entry = document["image"]
-    named = Path(entry["path"])
-    places = [named, folder / named.name] if given is None else [given]
-    path = next((place for place in places if place.is_file()), None)
+def _require_depth(document: ResultDocument, folder: Path) -> None:
+    scene = document["scene"]
+    if scene is not None and (scene["depth"] is None or not (folder / scene["depth"]).is_file()):
+        where = folder if scene["depth"] is None else folder / scene["depth"]
+        raise InputError(
+            f"{where}: its depth was not saved, so its surroundings cannot be converted: recover with --save depth"
+        )
+
+
+def _picture(document: ResultDocument, path: Path | None, looked: Path) -> UInt8[np.ndarray, "H W 3"]:
     if path is None:
-        raise InputError(f"{places[0]}: the picture of this result is not there: name it with --image")
+        raise InputError(
+            f"{looked}: the picture of this result is not there: name it with --image (in Python image=…, or "
+            "surroundings=False to do without it)"
+        )
+    entry = document["image"]
     frame = entry.get("frame")
     if frame is None:
         from metrichmsr.images import read_image

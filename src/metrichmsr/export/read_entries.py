@@ -45,6 +45,25 @@ def distortion_of(document: ResultDocument) -> tuple[float, float, float, float,
     return k1, k2, p1, p2, k3
 
 
+def photo_places(document: ResultDocument, folder: Path) -> list[Path]:
+    """Where the photo or video of a result may be, the likeliest first.
+
+    Args:
+        document: ``result.json``.
+        folder: where it lies.
+    """
+    image = document["image"]
+    named = Path(image["path"])
+    places = [named, folder / named.name]
+    after = image.get("path_from_result")
+    if after is not None:
+        there, here = (path.parent.resolve() / named.name for path in (folder / after, named))
+        if there != here:
+            # A relative name counts from the working folder of that run; in today's another photo may bear it.
+            places.insert(1 if named.is_absolute() else 0, there)
+    return places
+
+
 def picture_of(document: ResultDocument, photo: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
     """The picture that a result speaks of: its photo without the distortion that was removed before recovering.
 

@@ -16,7 +16,15 @@ from PIL import Image
 
 from metrichmsr.errors import InputError
 from metrichmsr.export.overlay import paint_people, photo_size
-from metrichmsr.export.read_entries import camera_of, distortion_of, number, person_of, picture_of, scene_of
+from metrichmsr.export.read_entries import (
+    camera_of,
+    distortion_of,
+    number,
+    person_of,
+    photo_places,
+    picture_of,
+    scene_of,
+)
 from metrichmsr.export.schema import PersonEntry, ResultDocument
 from metrichmsr.structures import Person, Recovery
 
@@ -52,7 +60,7 @@ def read_back(folder: Path, document: ResultDocument) -> ReadBack:
     if len(meshes) < len(document["people"]) or not all(mesh.is_file() for mesh in meshes):
         return ReadBack(None, None)
     people = tuple(_person(entry, mesh) for entry, mesh in zip(document["people"], meshes, strict=True))
-    photo, drawn_over = _photo(document), _photo_of_overlay(folder, document)
+    photo, drawn_over = _photo(folder, document), _photo_of_overlay(folder, document)
     if photo is None and drawn_over is None:
         return ReadBack(None, None)
     recovery = Recovery(
@@ -73,18 +81,21 @@ def read_back(folder: Path, document: ResultDocument) -> ReadBack:
     return ReadBack(dataclasses.replace(recovery, image=image), drawn_over)
 
 
-def _photo(document: ResultDocument) -> UInt8[np.ndarray, "H W 3"] | None:
+def _photo(folder: Path, document: ResultDocument) -> UInt8[np.ndarray, "H W 3"] | None:
     """The photo where it still is what it was: upright RGB, distortion removed; None for frames of videos."""
     from metrichmsr.images import read_image
 
     image = document["image"]
     if image.get("frame") is not None:
         return None
-    try:
-        photo = read_image(image["path"]).rgb
-    except InputError:
-        return None
-    return picture_of(document, photo) if photo.shape[:2] == (image["height"], image["width"]) else None
+    for path in photo_places(document, folder):
+        try:
+            photo = read_image(path).rgb
+        except InputError:
+            continue
+        if photo.shape[:2] == (image["height"], image["width"]):
+            return picture_of(document, photo)
+    return None
 
 
 def _photo_of_overlay(folder: Path, document: ResultDocument) -> UInt8[np.ndarray, "h w 3"] | None:

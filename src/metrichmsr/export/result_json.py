@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +38,7 @@ def result_document(
     frame: int | None = None,
     meshes: Mapping[int, str] | None = None,
     depth: str | None = None,
+    folder: Path | None = None,
 ) -> ResultDocument:
     """The content of ``result.json``: strict JSON types only, null for anything that is not a finite number.
 
@@ -45,6 +47,7 @@ def result_document(
         frame: Number of the frame where the image came out of a video.
         meshes: Mesh file name of each person by id, where meshes were saved.
         depth: File name of the depth maps, where they were saved.
+        folder: Where the document will lie, if it is written.
 
     Raises:
         ValueError: The record contradicts itself: as many joints as bones, and each bone's name once.
@@ -57,6 +60,7 @@ def result_document(
             "width": recovery.camera.width,
             "height": recovery.camera.height,
             "frame": frame,
+            "path_from_result": None if folder is None else _from_result(recovery.image_path, folder),
         },
         "camera": _camera_entry(recovery.camera, recovery.removed_distortion),
         "people": [_person_entry(person, meshes.get(person.id)) for person in recovery.people],
@@ -100,6 +104,17 @@ def read_result(path: str | Path) -> ResultDocument:
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
     return cast("ResultDocument", document)
+
+
+def _from_result(path: Path, folder: Path) -> str | None:
+    if not path.is_file():
+        return None
+    # Without symbolic links: ".." leads out of where they point to.
+    there = path.parent.resolve() / path.name
+    try:
+        return Path(os.path.relpath(there, folder.resolve())).as_posix()
+    except ValueError:  # another drive of Windows
+        return None
 
 
 def _camera_entry(camera: Camera, removed_distortion: tuple[float, ...] | None) -> CameraEntry:

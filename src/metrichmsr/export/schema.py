@@ -25,6 +25,9 @@ class ImageEntry(TypedDict):
     """Pixels of the upright image."""
     frame: int | None
     """Number of the frame in a video, from 0; null for a photo."""
+    path_from_result: str | None
+    """The same file from the folder of the result, with ``/``; null where there was no such file (a picture in
+    memory)."""
 
 
 class CameraEntry(TypedDict):
@@ -156,7 +159,7 @@ class ResultDocument(TypedDict):
 
 ADDED_KEYS = frozenset(
     {
-        *("frame", "distortion", "joints_3d_m", "reprojection_px", "offset_std_m"),
+        *("frame", "path_from_result", "distortion", "joints_3d_m", "reprojection_px", "offset_std_m"),
         "settings",
         *("refinement", "residuals", "world_from_camera", "up_source", "foot_clearance_m"),
         "measurements_m",

@@ -105,7 +105,7 @@ def write_result_folder(
         raise ValueError(f"ids of people repeat: {[person.id for person in recovery.people]}")
     scene = recovery.scene
     depth = "depth.npz" if scene is not None and "depth" in formats else None
-    document = result_document(recovery, frame=frame, meshes=meshes, depth=depth)
+    document = result_document(recovery, frame=frame, meshes=meshes, depth=depth, folder=folder)
     surroundings = _surroundings(recovery, formats)
     with atomic_folder(folder, is_ours=_is_ours) as partial:
         if scene is not None and "depth" in formats:
@@ -168,6 +168,11 @@ def write_formats(recovery: Recovery, folder: Path, formats: Collection[Format])
         for done in names:
             os.replace(partial / done, folder / done)
     return names
+
+
+def shows_surroundings(formats: Collection[Format]) -> bool:
+    """Whether some of these formats show what is around the people, and so need picture and depth."""
+    return not {"ply", "bvh", "npz", "amass"} >= set(formats)
 
 
 def _surroundings(recovery: Recovery, formats: Collection[Format]) -> Surroundings | None:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from metrichmsr.errors import MetricHMSRError
-from metrichmsr.export.read_entries import picture_of
+from metrichmsr.export.read_entries import photo_places, picture_of
 from metrichmsr.structures import Camera
 from metrichmsr.viewer.result_folder import ResultFolder
 
@@ -48,12 +48,11 @@ def texture_of_glb(path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
 
 
 def _from_its_file(result: ResultFolder, camera: Camera) -> UInt8[np.ndarray, "h w 3"] | None:
-    entry = result.document["image"]
-    for path in (Path(entry["path"]), result.folder / Path(entry["path"]).name):
+    for path in photo_places(result.document, result.folder):
         if not path.is_file():
             continue
         try:
-            image = _read(path, entry.get("frame"))
+            image = _read(path, result.document["image"].get("frame"))
         except MetricHMSRError:
             continue
         # Another photo may have taken the name meanwhile.
