@@ -140,15 +140,16 @@ def test_a_photo_is_recovered_first(capsys, monkeypatch, tmp_path, people, make_
 
         def __call__(self, path):
             sys.stdout.write("a library that talks\n")
-            return make_recovery(path, people)
+            return make_recovery(path, people, warnings=("the lens is odd",))
 
     monkeypatch.setattr(cli_measure, "Recoverer", FakeRecoverer)
     photo = tmp_path / "pair.jpg"
     Image.new("RGB", (64, 48)).save(photo)
     status, out, err = run(capsys, photo, "--json", "--height", "1.8")
     assert status == 0
-    assert err == "a library that talks\n"
+    assert err == f"a library that talks\nmetrichmsr: warning: {photo}: the lens is odd\n"
     assert len(json.loads(out)["people"]) == 3
+    assert json.loads(out)["warnings"] == ["the lens is odd"]
     assert made[0].height == "1.8"
     assert made[0].depth == "none", "nobody asked for the scene"
     assert list(tmp_path.iterdir()) == [photo], "nothing is written that was not asked for"

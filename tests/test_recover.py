@@ -165,6 +165,7 @@ def test_a_known_length_fixes_the_distance_of_the_nearest_person(recoverer):
     nearest = min(result.people, key=lambda p: abs(p.translation_m[2] - expected))
     assert nearest.translation_m[2] == pytest.approx(expected, rel=0.01)
     assert any("known length" in warning for warning in result.warnings)
+    assert not any("implausible" in warning for warning in result.warnings)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +186,28 @@ def test_heights_are_read_from_a_file(tmp_path):
 def test_heights_that_make_no_sense_are_refused(text):
     with pytest.raises(UsageError, match="--height"):
         parse_heights(text)
+
+
+@pytest.mark.parametrize(
+    ("people", "height"), [("adults", "0.9"), ("children", "1.9"), ("adults", '{"0": 1.8, "1": 1.1}')]
+)
+def test_statures_that_those_in_the_picture_do_not_have_are_refused(people, height):
+    with pytest.raises(UsageError, match=f"--people {people} contradicts --height"):
+        Recoverer(RecoverOptions(people=people, height=height))
+
+
+def test_statures_of_those_in_the_picture_are_taken():
+    for people, height in (("adults", "1.8"), ("children", '{"0": 1.2}'), ("anybody", '{"0": 1.2, "1": 1.8}')):
+        Recoverer(RecoverOptions(people=people, height=height))
+
+
+def test_lengths_and_distances_that_make_no_sense_are_told(recoverer):
+    far = with_options(recoverer, length=(1000.0, 515.0, 1000.0, 516.0, 400.0))(PHOTO)
+    assert sum("implausible --length: it makes what is seen of person" in told for told in far.warnings) == 1
+    assert sum("implausible distance: person" in told for told in far.warnings) == 1
+    tele = with_options(recoverer, focal_px=1e6)(PHOTO)
+    assert sum("implausible field of view" in told for told in tele.warnings) == 1
+    assert sum("implausible distance" in told for told in tele.warnings) == 1
 
 
 @pytest.mark.parametrize(

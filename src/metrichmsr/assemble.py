@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from metrichmsr.hmr.estimates import BodyEstimates
     from metrichmsr.people import People
 
+_DISTANCES_M = 0.2, 1000.0
+"""Nobody nearer or farther is recognised in a photo."""
+
 
 def assemble(
     people: People,
@@ -31,7 +34,7 @@ def assemble(
         camera: of the picture, a pinhole.
         anny: the body model of the estimates.
         other: the model that the result is to be in, where it is not Anny.
-        warnings: where to say how far its bodies are from the estimated ones.
+        warnings: where to say how far its bodies are from the estimated ones, and whose distance makes no sense.
     """
     import roma
 
@@ -83,5 +86,12 @@ def assemble(
                 rig=rig,
                 rest_pelvis_m=rest_pelvis[i],
             )
+        )
+    odd = [person for person in persons if not _DISTANCES_M[0] <= person.distance_m <= _DISTANCES_M[1]]
+    if odd:
+        told = ", ".join(f"person {person.id} at {person.distance_m:.2f} m" for person in odd)
+        warnings.append(
+            f"implausible distance: {told}; look at the focal length ({camera.source}, {camera.focal_px:.0f} px) and "
+            "at what was given as known"
         )
     return tuple(persons)

@@ -74,6 +74,8 @@ class MeasuredImage:
     image: str
     frame: int | None
     people: list[MeasuredPerson]
+    warnings: list[str]
+    """Of the recovery."""
 
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -82,6 +84,7 @@ class MeasuredImage:
             "image": self.image,
             "frame": self.frame,
             "people": [vars(person) for person in self.people],
+            "warnings": self.warnings,
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -134,6 +137,9 @@ def measure_inputs(args: MeasureArgs) -> int:
                 failed += _failed(error)
                 continue
             done.append(measured)
+            if is_photo:  # of a result they were told when it was made
+                for warning in measured.warnings:
+                    sys.stderr.write(f"metrichmsr: warning: {measured.image}: {warning}\n")
             if args.json:
                 stdout.write(json.dumps(measured.document(), allow_nan=False, ensure_ascii=False) + "\n")
             else:
@@ -207,7 +213,7 @@ class _Tape:
             MeasuredPerson(person["id"], person["body_model"], self._entries(person, folder))
             for person in document["people"]
         ]
-        return MeasuredImage(folder, image["path"], image.get("frame"), people)
+        return MeasuredImage(folder, image["path"], image.get("frame"), people, document["warnings"])
 
     def _entries(self, person: PersonEntry, folder: Path | None) -> dict[str, MeasurementEntry]:
         """Those in the result, or, in results of before there were any, new ones of the same body."""

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from metrichmsr.errors import UsageError
+
+if TYPE_CHECKING:
+    from metrichmsr.hmr.stature import Who
+
+_SIZES_M = 0.1, 3.5
+"""Least and largest side that the box of a person has: from a face alone to raised arms, and some more."""
 
 
 def parse_heights(text: str | None) -> float | dict[int, float] | None:
@@ -40,6 +47,24 @@ def _plausible_height(height_m: float) -> float:
     if not 0.3 <= height_m <= 2.7:
         raise UsageError(f"--height: {height_m:g} is no human stature in metres (0.3 to 2.7)")
     return height_m
+
+
+def check_heights(heights: float | dict[int, float] | None, who: Who) -> None:
+    """Refuse known statures that those who are said to be in the picture (``--people``) do not have.
+
+    Raises:
+        UsageError: an adult is shorter, or a child taller, than what parts the two.
+    """
+    if heights is None or who == "anybody":
+        return
+    from metrichmsr.hmr.stature_grid import GROWN_UP_M
+
+    for height in heights.values() if isinstance(heights, dict) else [heights]:
+        if (height >= GROWN_UP_M) != (who == "adults"):
+            raise UsageError(
+                f"--people {who} contradicts --height {height:g}: adults are {GROWN_UP_M:g} m and taller here, "
+                "children shorter; leave one of the two out"
+            )
 
 
 def known_heights(heights: float | dict[int, float] | None, n: int, warnings: list[str]) -> Float[np.ndarray, "N"]:
@@ -76,7 +101,7 @@ def known_depths(
         length: ends in pixels (x0, y0, x1, y1) and metres, upright at the distance of the person nearest to it.
         boxes_xyxy: of the people, pixels.
         K: of the picture.
-        warnings: where to say whose distance it fixes.
+        warnings: where to say whose distance it fixes, and where that makes no sense.
 
     Raises:
         UsageError: both ends are the same pixel.
@@ -94,4 +119,11 @@ def known_depths(
     nearest = int(np.linalg.norm(gap, axis=1).argmin())
     known[nearest] = metres / span
     warnings.append(f"the known length fixes the distance of person {nearest}")
+    x0, y0, x1, y1 = boxes_xyxy[nearest]
+    size = float(max((x1 - x0) / K[0, 0], (y1 - y0) / K[1, 1]) * known[nearest])
+    if not _SIZES_M[0] < size < _SIZES_M[1]:
+        warnings.append(
+            f"implausible --length: it makes what is seen of person {nearest} {size:.2f} m large; are its ends in "
+            "pixels of the upright picture, and its length in metres?"
+        )
     return known

@@ -13,7 +13,7 @@ import numpy as np
 
 from metrichmsr.assemble import assemble
 from metrichmsr.errors import InputError, what_it_has
-from metrichmsr.known_sizes import known_depths, known_heights, parse_heights
+from metrichmsr.known_sizes import check_heights, known_depths, known_heights, parse_heights
 from metrichmsr.recover_models import RecoverModels
 from metrichmsr.recover_options import RecoverOptions
 from metrichmsr.stopwatch import Stopwatch
@@ -71,6 +71,7 @@ class Recoverer(RecoverModels):
         self._find = find or self.find
         # A file that cannot be read is told before the first picture.
         self._heights = parse_heights(self.options.height)
+        check_heights(self._heights, self.options.people)
         _ = self._boxes
 
     def __call__(self, source: str | Path | np.ndarray | Photo, *, camera: Camera | None = None) -> Recovery:

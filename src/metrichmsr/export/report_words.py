@@ -173,6 +173,8 @@ def _cut_off(person: PersonEntry, document: ResultDocument) -> str | None:
 MEANINGS = (
     ("nobody was found", "There is nothing to measure. Small, dark or turned-away people are missed at times."),
     ("implausible field of view", "Hardly any lens is like that: check the focal length before you use distances."),
+    ("implausible distance", "Something that was given or estimated is wrong by far: use no number of these people."),
+    ("implausible --length", "The distance that follows from it is wrong by far, and so is the stature."),
     ("unusual pixels", "Cameras have square pixels: the intrinsics may be those of a stretched or other picture."),
     ("principal point", "Positions to the side and height may be shifted."),
     ("but the photo's EXIF data tell", "One of the two is wrong, and distances with it."),
