@@ -214,6 +214,7 @@ def test_resuming(recover, photo, fake):
     ("args", "cause"),
     [
         (["recover"], "no input"),
+        (["recover", "a.jpg", "--depth", "none", "--save", "ply,points"], "there is no depth for points"),
         (["recover", "a.jpg", "--save", "ply,fbx"], "'fbx' is none of ply, glb, overlay, depth, points, report, obj,"),
         (["recover", "a.jpg", "--formats", "amass"], "not anny: recover with --body-model smpl"),
         (["recover", "a.jpg", "--max-people", "0"], "--max-people"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from metrichmsr.errors import InputError, UsageError
 from metrichmsr.export.result_json import result_document
@@ -201,6 +202,20 @@ def test_statures_of_those_in_the_picture_are_taken():
         Recoverer(RecoverOptions(people=people, height=height))
 
 
+def test_a_length_at_somebody_of_known_stature_is_told(recoverer):
+    result = with_options(recoverer, length=(1000.0, 515.0, 1000.0, 935.0, 1.65), height="1.8")(PHOTO)
+    assert any("--length is not used: it lies at person" in told for told in result.warnings)
+    assert not any("the known length fixes" in told for told in result.warnings)
+    assert [person.height_m for person in result.people] == pytest.approx([1.8, 1.8], abs=0.005)
+
+
+def test_what_is_told_of_the_file_is_told_of_the_result(recoverer, tmp_path):
+    path = tmp_path / "empty.gif"
+    grey = Image.new("L", (64, 48), 127)
+    grey.save(path, save_all=True, append_images=[Image.new("L", (64, 48), 90)])
+    assert any("only the first of the pictures in this file" in told for told in recoverer(path).warnings)
+
+
 def test_lengths_and_distances_that_make_no_sense_are_told(recoverer):
     far = with_options(recoverer, length=(1000.0, 515.0, 1000.0, 516.0, 400.0))(PHOTO)
     assert sum("implausible --length: it makes what is seen of person" in told for told in far.warnings) == 1
@@ -219,6 +234,7 @@ def test_lengths_and_distances_that_make_no_sense_are_told(recoverer):
         {"people": "Adults"},
         {"method": "netwrk"},
         {"refine_depth": "foo"},
+        {"depth": "none", "depth_unit": "metres"},
     ],
 )
 def test_options_that_make_no_sense_are_refused(options):

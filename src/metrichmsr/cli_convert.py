@@ -14,7 +14,7 @@ import tyro
 from metrichmsr.errors import InputError, UsageError
 from metrichmsr.export.atomic import check_writable
 from metrichmsr.export.read_entries import photo_places
-from metrichmsr.export.write import ALL_FORMATS, Format, check_formats, write_recovery
+from metrichmsr.export.write import ALL_FORMATS, Format, check_formats, check_scene_formats, write_recovery
 from metrichmsr.structures import Person
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def convert(args: ConvertArgs) -> int:
         raise InputError(f"{args.result / 'result.json'}: its bodies are of {args.body} already")
     for body in {args.body} if args.body else sorted(bodies):
         check_formats(formats, body)
+    if document["scene"] is None:
+        check_scene_formats(formats, f"--to {args.to}: {args.result} was recovered without its scene")
     target = None if args.body is None else load_body_model(args.body, body_model_dir=args.body_model_dir)
     recovery = read_recovery(
         args.result,

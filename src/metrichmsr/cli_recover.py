@@ -17,7 +17,7 @@ from metrichmsr.export.people_table import require_parquet
 from metrichmsr.export.quantities import quantity
 from metrichmsr.export.result_json import dump_result
 from metrichmsr.export.schema import Number, ResultDocument
-from metrichmsr.export.write import ALL_FORMATS, FORMATS, Format, check_formats
+from metrichmsr.export.write import ALL_FORMATS, FORMATS, Format, check_formats, check_scene_formats
 from metrichmsr.images import count_inputs, iter_inputs
 from metrichmsr.recover import Recoverer, RecoverOptions
 
@@ -108,6 +108,8 @@ def recover_inputs(args: RecoverArgs) -> int:
     if output.table == "parquet":
         require_parquet()
     check_formats(formats, args.options.body_model)
+    if args.options.depth == "none" and output.save != OutputOptions.save:  # what nobody asked for is left out
+        check_scene_formats(formats, f"--save {output.save} with --depth none")
     from metrichmsr.calibration.options import check_options  # late: its neighbours need torch
 
     check_options(args.options)

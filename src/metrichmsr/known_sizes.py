@@ -93,6 +93,7 @@ def known_depths(
     length: tuple[float, float, float, float, float] | None,
     boxes_xyxy: Float[np.ndarray, "N 4"],
     K: Float[np.ndarray, "3 3"],
+    heights_m: Float[np.ndarray, "N"],
     warnings: list[str],
 ) -> Float[np.ndarray, "N"]:
     """z-depths of N people in metres: of the one nearest to a known length focal · metres / pixels, else NaN.
@@ -101,6 +102,7 @@ def known_depths(
         length: ends in pixels (x0, y0, x1, y1) and metres, upright at the distance of the person nearest to it.
         boxes_xyxy: of the people, pixels.
         K: of the picture.
+        heights_m: statures that are known, NaN elsewhere; who has one needs no length.
         warnings: where to say whose distance it fixes, and where that makes no sense.
 
     Raises:
@@ -117,6 +119,9 @@ def known_depths(
     middle = np.array([(u0 + u1) / 2, (v0 + v1) / 2])
     gap = np.maximum(np.maximum(boxes_xyxy[:, :2] - middle, middle - boxes_xyxy[:, 2:]), 0)
     nearest = int(np.linalg.norm(gap, axis=1).argmin())
+    if np.isfinite(heights_m[nearest]):
+        warnings.append(f"--length is not used: it lies at person {nearest}, whose --height is known")
+        return known
     known[nearest] = metres / span
     warnings.append(f"the known length fixes the distance of person {nearest}")
     x0, y0, x1, y1 = boxes_xyxy[nearest]

@@ -102,7 +102,7 @@ class Recoverer(RecoverModels):
                 image, shown = undistort_image(image, shown)
         with watch.stage("find people"):
             people = self._find(image, photo.path)
-        warnings = list(calibration.warnings)
+        warnings = [*photo.remarks, *calibration.warnings]
         recovered: tuple[Person, ...] = ()
         up = self._up(calibration, image, watch, anybody=len(people.landmarks) > 0)
         if len(people.landmarks):
@@ -219,7 +219,7 @@ class Recoverer(RecoverModels):
         """Bodies by the chosen method."""
         people, camera = sight.people, sight.camera
         heights = known_heights(self._heights, len(people.landmarks), warnings)
-        depths = known_depths(self.options.length, people.detections.boxes_xyxy, camera.K, warnings)
+        depths = known_depths(self.options.length, people.detections.boxes_xyxy, camera.K, heights, warnings)
         if self.options.method == "fit":
             with watch.stage("fit"):
                 return self.fitter(self._evidence(sight, heights, depths)).estimates

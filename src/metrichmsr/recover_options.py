@@ -81,6 +81,8 @@ class RecoverOptions:
             raise UsageError("--mirror goes with --method network")
         if self.method == "fit" and self.people != "anybody":
             raise UsageError("--people goes with --method network")
+        if self.depth == "none" and self.depth_unit != "auto":
+            raise UsageError(f"--depth-unit {self.depth_unit}: only --depth file:PATH has units, not none")
         if self.length is not None and not (all(map(math.isfinite, self.length)) and self.length[4] > 0):
             raise UsageError("--length wants X0 Y0 X1 Y1 METRES, all finite and METRES positive")
 

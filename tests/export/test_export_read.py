@@ -136,6 +136,15 @@ def test_what_shows_no_surroundings_needs_neither_picture_nor_depth(result, tmp_
     assert "depth was not saved" in capsys.readouterr().err
 
 
+def test_points_of_a_result_without_a_scene_are_refused(result, capsys):
+    _, folder = result
+    document = json.loads((folder / "result.json").read_text())
+    document["scene"] = None
+    (folder / "result.json").write_text(json.dumps(document))
+    assert cli.main(["convert", str(folder), "--to", "points"]) == 2
+    assert "was recovered without its scene: there is no depth for points" in capsys.readouterr().err
+
+
 def test_a_missing_picture_is_told_to_callers_in_python(result):
     recovery, folder = result
     recovery.image_path.unlink()

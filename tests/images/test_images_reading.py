@@ -60,6 +60,24 @@ def test_the_first_of_several_pictures(tmp_path, scene):
         assert close(read_image(tmp_path / name).rgb, scene, most=24), name
 
 
+@pytest.mark.parametrize("name", ["both.gif", "both.png", "both.webp", "both.tif"])
+def test_pictures_that_are_left_out_are_told(tmp_path, scene, name):
+    one, two = Image.fromarray(scene), Image.fromarray(255 - scene)
+    one.save(tmp_path / name, save_all=True, append_images=[two])
+    (remark,) = read_image(tmp_path / name).remarks
+    assert remark.startswith("only the first of the pictures in this file was read")
+    assert ("as a video" in remark) == (name != "both.tif")
+    one.save(tmp_path / name)
+    assert read_image(tmp_path / name).remarks == ()
+
+
+def test_an_animation_cut_off_after_its_first_picture_is_read(tmp_path, scene):
+    path = tmp_path / "cut.gif"
+    Image.fromarray(scene).save(path, save_all=True, append_images=[Image.fromarray(255 - scene)])
+    path.write_bytes(path.read_bytes()[:-300])
+    assert close(read_image(path).rgb, scene, most=24)
+
+
 def test_the_name_does_not_matter_the_content_does(tmp_path, scene):
     path = tmp_path / "really a png.jpg"
     Image.fromarray(scene).save(path, format="PNG")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from jaxtyping import UInt8
 
+from metrichmsr.errors import UsageError
 from metrichmsr.export.atomic import atomic_folder
 from metrichmsr.export.schema import ResultDocument
 from metrichmsr.structures import Recovery
@@ -168,6 +169,17 @@ def write_formats(recovery: Recovery, folder: Path, formats: Collection[Format])
         for done in names:
             os.replace(partial / done, folder / done)
     return names
+
+
+def check_scene_formats(formats: Collection[Format], without: str) -> None:
+    """Refuse formats that are of the scene alone, where there is none.
+
+    Raises:
+        UsageError: There is such a format; ``without`` says why there is no scene.
+    """
+    lost = [name for name in formats if name in ("depth", "points")]
+    if lost:
+        raise UsageError(f"{without}: there is no depth for {' and '.join(lost)}")
 
 
 def shows_surroundings(formats: Collection[Format]) -> bool:

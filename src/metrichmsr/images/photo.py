@@ -35,6 +35,8 @@ class Photo:
     """What the file says about camera and lens; empty for arrays and video frames."""
     is_file: bool = True
     """Whether ``path`` is a file: only beside a file a sidecar is looked for."""
+    remarks: tuple[str, ...] = ()
+    """What the reader should tell of it, one line each."""
 
     @property
     def width(self) -> int:

@@ -37,6 +37,8 @@ _UPRIGHT = {
 # Formats that arrive upright: Pillow turns TIFFs while it loads them, libheif obeys the file's own transformations.
 _TURNED_BY_DECODER = ("TIFF", "HEIF")
 
+_ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
+
 _header_lock = threading.Lock()
 
 
@@ -44,8 +46,8 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a photo as upright 8-bit RGB.
 
     JPEG (MPO too), PNG, WebP, TIFF, HEIC/HEIF, AVIF (with Pillow 11.3 or newer), BMP, GIF, JPEG 2000 and PPM; of files
-    with several pictures the first. Grey, palette, alpha (laid over white), CMYK, 16-bit and float pixels become
-    8-bit RGB; an embedded colour profile is applied.
+    with several pictures the first (``remarks`` says so of animations and TIFFs). Grey, palette, alpha (laid over
+    white), CMYK, 16-bit and float pixels become 8-bit RGB; an embedded colour profile is applied.
 
     Args:
         path: the file.
@@ -61,6 +63,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
             with _opened(file) as (image, tags):
                 check_size(*image.size, name=path, max_pixels=max_pixels)
                 rgb = _decode(image, tags.orientation)
+                remarks = _left_out(image)
         except InputError:
             raise
         except UnidentifiedImageError:
@@ -73,7 +76,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
             # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, … for one and the same thing.
             cause = " ".join(str(error).split()).removeprefix("image file is truncated").strip(" ()")
             raise InputError(f"{path}: image is damaged or cut off" + (f" ({cause})" if cause else "")) from error
-    return Photo(rgb=rgb, path=path, exif=tags)
+    return Photo(rgb=rgb, path=path, exif=tags, remarks=remarks)
 
 
 @contextmanager
@@ -133,6 +136,19 @@ def _decode(image: Image.Image, orientation: int) -> np.ndarray:
     if image.format not in _TURNED_BY_DECODER and orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
     return np.array(rgb)
+
+
+def _left_out(image: Image.Image) -> tuple[str, ...]:
+    """A remark where the file has more pictures than the one that was read."""
+    # Not MPO and HEIC: what phones put behind the first picture is made for programs.
+    if image.format not in (*_ANIMATED, "TIFF"):
+        return ()
+    try:
+        more = bool(getattr(image, "is_animated", False))
+    except Exception:  # damage behind the first picture, which is whole
+        return ()
+    whole = "; saved as a video, it is read whole" if image.format in _ANIMATED else ""
+    return (f"only the first of the pictures in this file was read{whole}",) if more else ()
 
 
 def _why_unidentified(file: BinaryIO) -> str:
