@@ -219,8 +219,6 @@ def test_resuming(recover, photo, fake):
         (["recover", "a.jpg", "--formats", "amass"], "not anny: recover with --body-model smpl"),
         (["recover", "a.jpg", "--max-people", "0"], "--max-people"),
         (["recover", "a.jpg", "--every", "0"], "--every"),
-        (["recover", "a.jpg", "--focal-px", "nan"], "--focal-px"),
-        (["recover", "a.jpg", "--intrinsics", "none.json"], "none.json"),
         (["recver", "a.jpg"], "did you mean 'recover'?"),
         (["version", "x"], "takes no arguments"),
         (["dance"], "verbs are recover, "),
@@ -367,9 +365,30 @@ def test_threads_are_told_before_torch_is_loaded():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_boxes_that_cannot_be_read_stop_the_run(tmp_path, photo, capsys):
-    boxes = tmp_path / "boxes.json"
-    boxes.write_text('{"a": 3')
-    status = cli.main(["recover", str(photo("a.jpg")), "--boxes", str(boxes), "--out", str(tmp_path / "out")])
-    assert status == 2
-    assert f"error: {boxes}" in capsys.readouterr().err
+@pytest.mark.parametrize("verb", ["recover", "measure"])
+@pytest.mark.parametrize(
+    ("option", "content"),
+    [
+        ("--boxes", '{"a": 3'),
+        ("--intrinsics", '{"K": 3'),
+        ("--intrinsics", '{"K": [[1, 2], [3, 4]]}'),
+        ("--intrinsics", '{"K": [[0.9, 0, 0.5], [0, 1.2, 0.5], [0, 0, 1]]}'),
+        ("--intrinsics", None),
+    ],
+)
+def test_files_that_cannot_be_used_stop_the_run(tmp_path, photo, capsys, monkeypatch, verb, option, content):
+    monkeypatch.chdir(tmp_path)
+    file = Path("given.json")
+    if content is not None:
+        file.write_text(content)
+    assert cli.main([verb, str(photo("a.jpg")), str(photo("b.jpg")), option, str(file)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"metrichmsr: error: {file}: ")
+    assert err.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_a_focal_length_that_makes_no_sense_stops_the_run(photo, capsys):
+    assert cli.main(["recover", str(photo("a.jpg")), "--focal-px", "nan"]) == 2
+    assert "--focal-px must be a positive number" in capsys.readouterr().err

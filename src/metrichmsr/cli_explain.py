@@ -41,12 +41,10 @@ def explain_photo(args: ExplainArgs) -> int:
     Raises:
         MetricHMSRError: the photo or the checkpoint cannot be used, or nobody is in the photo.
     """
-    from metrichmsr.calibration.options import check_options
     from metrichmsr.explain import Explainer
     from metrichmsr.export.explain_write import write_explanation
     from metrichmsr.images import read_image
 
-    check_options(args.options)
     explainer = Explainer(args.options, device=args.device)
     photo = read_image(args.photo)
     check_writable(args.out)

@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -111,16 +110,18 @@ def measure_inputs(args: MeasureArgs) -> int:
     """
     if not args.inputs:
         raise UsageError("no input: give a result, as in: metrichmsr measure out/photo, or a photo")
+    photos = {path for path in args.inputs if path.is_file() and path.name != RESULT}
+    # Made before the first input: it looks at the options and the files that they name.
+    tape = _Tape(args.options, Recoverer(args.options, device=args.device) if photos else None)
     if args.csv is not None:
         if args.csv.is_dir():
             raise UsageError(f"--csv {args.csv}: this is a folder, not a file")
         check_writable(args.csv.parent)
-    tape = _Tape(args.options, args.device)
     done: list[MeasuredImage] = []
     failed = 0
     stdout = sys.stdout
     for path in args.inputs:
-        is_photo = path.is_file() and path.name != RESULT
+        is_photo = path in photos
         try:
             places = [path] if is_photo else find_result_folders(path)
         except InputError as error:
@@ -183,9 +184,9 @@ def _failed(error: MetricHMSRError) -> int:
 class _Tape:
     """Measures the people of results and photos; loads models when they are needed."""
 
-    def __init__(self, options: RecoverOptions, device: str | None) -> None:
+    def __init__(self, options: RecoverOptions, recoverer: Recoverer | None) -> None:
         self._options = options
-        self._device = device
+        self._recoverer = recoverer
         self._measurers: dict[str, Any] = {}
 
     def of_result(self, folder: Path) -> MeasuredImage:
@@ -198,14 +199,8 @@ class _Tape:
         return self._of_document(read_result(folder / RESULT), folder)
 
     def of_photo(self, path: Path) -> MeasuredImage:
+        assert self._recoverer is not None
         return self._of_document(result_document(self._recoverer(path)), None)
-
-    @cached_property
-    def _recoverer(self) -> Recoverer:
-        from metrichmsr.calibration.options import check_options
-
-        check_options(self._options)
-        return Recoverer(self._options, device=self._device)
 
     def _of_document(self, document: ResultDocument, folder: Path | None) -> MeasuredImage:
         image = document["image"]

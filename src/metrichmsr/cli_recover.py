@@ -110,9 +110,6 @@ def recover_inputs(args: RecoverArgs) -> int:
     check_formats(formats, args.options.body_model)
     if args.options.depth == "none" and output.save != OutputOptions.save:  # what nobody asked for is left out
         check_scene_formats(formats, f"--save {output.save} with --depth none")
-    from metrichmsr.calibration.options import check_options  # late: its neighbours need torch
-
-    check_options(args.options)
     recoverer = Recoverer(args.options, device=args.device)
     check_writable(output.out)
 

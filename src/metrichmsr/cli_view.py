@@ -132,7 +132,6 @@ def _running(args: ViewArgs) -> Iterator[RunningViewer]:
 
 
 def _recovered(args: ViewArgs, photos: Sequence[str], temporary: Path) -> list[Path]:
-    from metrichmsr.calibration.options import check_options
     from metrichmsr.export.write import FORMATS, write_result_folder
     from metrichmsr.images import read_image
     from metrichmsr.images.media import kind_of_file
@@ -142,13 +141,12 @@ def _recovered(args: ViewArgs, photos: Sequence[str], temporary: Path) -> list[P
     for path in photos:
         if kind_of_file(Path(path)) == "video":
             raise UsageError(f"{path}: a video; recover it first: metrichmsr recover {path} --out FOLDER")
-    check_options(args.options)
+    recoverer = Recoverer(args.options, device=args.device)
     out = temporary if args.out is None else args.out
     check_writable(out)
     # A temporary result is looked at by nobody else.
     formats = ("ply", "depth") if args.out is None else FORMATS
     name, folders = StemNamer(), []
-    recoverer = Recoverer(args.options, device=args.device)
     for path in photos:
         photo = read_image(path)
         sys.stderr.write(f"recovering {path}…\n")

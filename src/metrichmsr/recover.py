@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metrichmsr.assemble import assemble
+from metrichmsr.calibration.options import check_options
 from metrichmsr.errors import InputError, what_it_has
 from metrichmsr.known_sizes import check_heights, known_depths, known_heights, parse_heights
 from metrichmsr.recover_models import RecoverModels
@@ -58,6 +59,10 @@ class Recoverer(RecoverModels):
         device: torch device of the networks, the CPU if left out.
         find: finds the people of an upright RGB picture (given with its path) in place of :meth:`find`, for instance to
             share what was found among recoverers.
+
+    Raises:
+        UsageError: the options contradict each other or make no sense.
+        InputError: a file that they name cannot be used.
     """
 
     def __init__(
@@ -69,7 +74,8 @@ class Recoverer(RecoverModels):
     ) -> None:
         super().__init__(options or RecoverOptions(), device or "cpu")
         self._find = find or self.find
-        # A file that cannot be read is told before the first picture.
+        # What makes no sense, or cannot be read, is told before the first picture.
+        check_options(self.options)
         self._heights = parse_heights(self.options.height)
         check_heights(self._heights, self.options.people)
         _ = self._boxes

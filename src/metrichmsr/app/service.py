@@ -139,11 +139,9 @@ def shared_models(base: RecoverOptions | None = None, *, device: str | None = No
     Raises:
         MetricHMSRError: a model is missing or damaged, or the options make no sense.
     """
-    from metrichmsr.calibration.options import check_options
     from metrichmsr.recover import Recoverer
 
     base = base or RecoverOptions()
-    check_options(base)
     recoverer = Recoverer(base, device=device)
     recoverer.load()
     return lambda options, photo: recoverer.with_options(options)(photo)

@@ -19,6 +19,7 @@ from metrichmsr.images.photo import Photo
 from metrichmsr.structures import Camera
 
 _NAME_KEYS = ("file", "file_name", "filename", "name", "image", "path")
+_NORMALISED_FOCAL = 10.0  # together with a principal point in the corner pixel, no photo has less
 _MAX_BYTES = 256 * 2**20
 
 
@@ -67,17 +68,20 @@ class Intrinsics:
 
 
 class IntrinsicsFile:
-    """The entries of an intrinsics file; each is checked when it is asked for.
+    """The entries of an intrinsics file. The one for every picture is checked at once, the others when asked for.
 
     Args:
         path: the file.
         default: the entry for every picture, where there is one.
         by_name: entries by file name, with or without folders.
+
+    Raises:
+        InputError: the entry for every picture is no usable intrinsics.
     """
 
     def __init__(self, path: Path, *, default: Any = None, by_name: Mapping[str, Any] | None = None) -> None:
         self.path = path
-        self._default = default
+        self._default = None if default is None else parse_entry(default, str(path))
         self._by_name = dict(by_name or {})
         self._by_last: dict[str, list[tuple[tuple[str, ...], str]]] = {}
         for name in self._by_name:
@@ -100,7 +104,7 @@ class IntrinsicsFile:
             if agreeing:
                 name = max(agreeing)[1]
                 return parse_entry(self._by_name[name], f"{self.path}, {name}")
-        return None if self._default is None else parse_entry(self._default, str(self.path))
+        return self._default
 
     def summary(self) -> str:
         """What it has entries for, in a few words."""
@@ -185,6 +189,8 @@ def parse_entry(entry: Any, origin: str) -> Intrinsics:
         K = Camera(K=K, width=width or 1, height=height or 1, source="given").K
     except ValueError as error:
         raise InputError(f"{origin}: {error}") from None
+    if max(K[0, 0], K[1, 1]) < _NORMALISED_FOCAL and np.abs(K[:2, 2]).max() <= 1:
+        raise InputError(f"{origin}: K must be in pixels, not normalised")
     distortion = None
     if entry.get("distortion") is not None:
         values = _numbers(entry["distortion"], origin, "distortion").ravel()
