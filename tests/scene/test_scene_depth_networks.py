@@ -386,20 +386,21 @@ def test_a_network_that_finds_nothing_is_an_error(moge_source, picture, known, m
 @pytest.mark.parametrize("name", ["mapanything", "moge", "depth_anything_3"])
 def test_missing_weights_name_the_command_that_gets_them(name, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    packages = {"mapanything__models": "MapAnything", "moge__model__v2": "MoGeModel"}
+    packages["depth_anything_3__api"] = "DepthAnything3"
+    install(monkeypatch, **{module: {attribute: None} for module, attribute in packages.items()})
     with pytest.raises(ModelFileError, match=r"hf download .*--download"):
         load_depth_source(name)
     with pytest.raises(ModelFileError, match=r"hf download somebody/something"):
         load_depth_source(f"{name}:somebody/something")
 
 
-@pytest.mark.parametrize(
-    ("name", "file"), [("mapanything", WEIGHTS), ("moge", "model.pt"), ("depth_anything_3", WEIGHTS)]
-)
-def test_a_missing_package_is_named(name, file, monkeypatch, tmp_path) -> None:
+@pytest.mark.parametrize("name", ["mapanything", "moge", "depth_anything_3", "transformers"])
+def test_a_missing_package_is_named_before_its_weights(name, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, name, None)
-    (tmp_path / file).write_bytes(b"x")
-    with pytest.raises(MissingPackageError, match=rf"{name} is not installed; see https://github"):
-        load_depth_source(f"{name}:{tmp_path / file if name == 'moge' else tmp_path}")
+    with pytest.raises(MissingPackageError, match=rf"the package {name} is not installed; get it with `pip install "):
+        load_depth_source(name)
 
 
 def test_a_damaged_checkpoint_is_named(monkeypatch, tmp_path) -> None:

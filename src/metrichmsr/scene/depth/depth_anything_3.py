@@ -32,7 +32,7 @@ from metrichmsr.structures import Camera
 MODELS = ("depth-anything/DA3METRIC-LARGE", "depth-anything/DA3NESTED-GIANT-LARGE-1.1")
 """Looked for in this order; the first is Apache-2.0, the second for research only (CC BY-NC 4.0)."""
 
-HOW = "see https://github.com/ByteDance-Seed/Depth-Anything-3"
+HOW = "pip install depth-anything-3"
 WEIGHTS = ("model.safetensors",)
 _CANONICAL_FOCAL_PX = 300.0
 _LONG_SIDE = 504
@@ -50,10 +50,10 @@ def load_depth_anything_3(model: str | None = None, *, download: bool = False, d
         MissingPackageError: the package is not installed.
         ModelFileError: the weights are missing or cannot be loaded.
     """
+    package = import_foreign("depth_anything_3.api", "DepthAnything3", source="depth_anything_3", how=HOW)
     model = model or first_cached(MODELS, *WEIGHTS) or MODELS[0]
     if first_cached([model], *WEIGHTS) is None and not download:
         raise missing_weights("depth_anything_3", model)
-    package = import_foreign("depth_anything_3.api", "DepthAnything3", source="depth_anything_3", how=HOW)
     network = load_foreign(
         "depth_anything_3",
         model,

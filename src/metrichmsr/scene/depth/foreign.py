@@ -96,7 +96,7 @@ def import_foreign(module: str, attribute: str, *, source: str, how: str) -> Any
         module: dotted name.
         attribute: what it must have.
         source: name of the depth source that needs it, for the message.
-        how: how to install it, for the message.
+        how: the command that installs it, for the message.
 
     Raises:
         MissingPackageError: it, or something it needs, is not installed.
@@ -110,9 +110,11 @@ def import_foreign(module: str, attribute: str, *, source: str, how: str) -> Any
         missing = (error.name or "").split(".")[0]
         if missing and missing != package:
             raise MissingPackageError(f"--depth {source}: {package} needs {missing}, which is not installed") from error
-        raise MissingPackageError(f"--depth {source}: {package} is not installed; {how}") from error
+        raise MissingPackageError(
+            f"--depth {source}: the package {package} is not installed; get it with `{how}`"
+        ) from error
     if not hasattr(found, attribute):
-        raise UsageError(f"--depth {source}: the installed {module} has no {attribute}; {how}")
+        raise UsageError(f"--depth {source}: the installed {module} has no {attribute}; get another with `{how}`")
     return found
 
 

@@ -91,11 +91,11 @@ def load_hf_model(model: str, *, download: bool = False, device: str = "cpu") ->
         ModelFileError: the weights are missing, cannot be loaded, or are of a model this cannot use.
     """
     name = f"transformers:{model}"
+    library = import_foreign("transformers", "AutoModelForDepthEstimation", source=name, how=HOW)
     if cached_file(model, *WEIGHTS) is None and not download:
         if Path(model).is_dir():
             raise ModelFileError(f"--depth {name}: no {WEIGHTS[0]} in that folder")
         raise missing_weights(name, model)
-    library = import_foreign("transformers", "AutoModelForDepthEstimation", source=name, how=HOW)
 
     def load() -> Any:
         config = library.AutoConfig.from_pretrained(model, local_files_only=not download)

@@ -43,7 +43,7 @@ from metrichmsr.structures import Camera
 MODELS = ("facebook/map-anything-apache", "facebook/map-anything")
 """Looked for in this order; the second is for research only (CC BY-NC 4.0)."""
 
-HOW = "see https://github.com/facebookresearch/map-anything"
+HOW = "pip install git+https://github.com/facebookresearch/map-anything"
 WEIGHTS = ("model.safetensors",)
 _LONG_SIDE, _PATCH = 518, 14  # what it was trained on
 
@@ -60,11 +60,12 @@ def load_mapanything(model: str | None = None, *, download: bool = False, device
         MissingPackageError: the package is not installed.
         ModelFileError: the weights are missing or cannot be loaded.
     """
+    # The package first: whoever lacks both installs it before fetching gigabytes.
+    package = import_foreign("mapanything.models", "MapAnything", source="mapanything", how=HOW)
     if model is None:
         model = next((known for known in MODELS if cached_file(known, *WEIGHTS)), MODELS[0])
     if cached_file(model, *WEIGHTS) is None and not download:
         raise missing_weights("mapanything", model)
-    package = import_foreign("mapanything.models", "MapAnything", source="mapanything", how=HOW)
     norms = import_foreign(
         "uniception.models.encoders.image_normalizations", "IMAGE_NORMALIZATION_DICT", source="mapanything", how=HOW
     ).IMAGE_NORMALIZATION_DICT

@@ -34,7 +34,7 @@ from metrichmsr.structures import Camera
 MODELS = tuple(f"Ruicheng/moge-2-{size}" for size in ("vitl-normal", "vitl", "vitb-normal", "vits-normal"))
 """Looked for in this order, the most accurate first."""
 
-HOW = "see https://github.com/microsoft/MoGe"
+HOW = "pip install git+https://github.com/microsoft/MoGe"
 WEIGHTS = ("model.pt",)
 _LONGEST = 1024  # it works on some 3,600 tokens whatever it is given, and its output has the size of its input
 
@@ -51,11 +51,11 @@ def load_moge(model: str | None = None, *, download: bool = False, device: str =
         MissingPackageError: the package is not installed.
         ModelFileError: the weights are missing or cannot be loaded.
     """
+    package = import_foreign("moge.model.v2", "MoGeModel", source="moge", how=HOW)
     model = model or first_cached(MODELS, *WEIGHTS) or MODELS[0]
     is_file = Path(model).is_file()
     if not is_file and first_cached([model], *WEIGHTS) is None and not download:
         raise missing_weights("moge", model)
-    package = import_foreign("moge.model.v2", "MoGeModel", source="moge", how=HOW)
     options = {} if is_file or download else {"local_files_only": True}
     network = load_foreign("moge", model, lambda: package.MoGeModel.from_pretrained(model, **options))
     network = network.to(device).eval()
