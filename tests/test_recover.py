@@ -10,7 +10,7 @@ from PIL import Image
 from metrichmsr.errors import InputError, UsageError
 from metrichmsr.export.result_json import result_document
 from metrichmsr.images import read_image
-from metrichmsr.recover import Recoverer, RecoverOptions, parse_heights
+from metrichmsr.recover import Recoverer, RecoverOptions, parse_heights, recover
 from metrichmsr.structures import COCO17, Camera
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "street.jpg"
@@ -235,11 +235,74 @@ def test_lengths_and_distances_that_make_no_sense_are_told(recoverer):
         {"method": "netwrk"},
         {"refine_depth": "foo"},
         {"depth": "none", "depth_unit": "metres"},
+        {"min_score": 5},
     ],
 )
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(UsageError):
         RecoverOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ({"K": np.eye(3)}, r"K=…: no such option; intrinsics go in as camera=metrichmsr\.Camera\("),
+        ({"hight": "1.8"}, "hight=…: no such option; did you mean height?"),
+        ({"device": "cpu"}, r"keep a metrichmsr\.Recoverer"),
+        ({"height": {0: 1.8}}, "--height must be text, not dict; as in"),
+        ({"focal_px": "1500"}, "--focal-px must be a number, not '1500'"),
+        ({"intrinsics": np.eye(3)}, "--intrinsics must be the path of a file or folder, not ndarray; a K goes in as"),
+        ({"boxes": [[1, 2, 30, 40]]}, "--boxes must be the path"),
+        ({"max_people": "2"}, "--max-people must be a whole number"),
+        ({"length": (1.0, 2.0, 3.0, 4.0)}, "--length wants X0 Y0 X1 Y1 METRES"),
+        ({"refine": "no"}, "--refine must be True or False, not 'no'"),
+        ({"depth": None}, "--depth must be text, not None; 'none' leaves it out"),
+    ],
+)
+def test_what_is_no_option_in_python_is_told(options, cause):
+    with pytest.raises(UsageError, match=cause):
+        recover(PHOTO, **options)
+
+
+def test_options_in_python_may_be_paths_as_text_and_numbers_of_numpy():
+    options = RecoverOptions(checkpoint="c.safetensors", height=1.82, focal_px=np.float32(900), max_people=np.int64(3))
+    assert (options.checkpoint, options.height, options.max_people) == (Path("c.safetensors"), "1.82", 3)
+    assert options.changed()["checkpoint"] == "c.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ([PHOTO, PHOTO], "not of type list; give several one by one"),
+        (None, "not of type NoneType"),
+        (Image.new("RGB", (64, 48)), r"not of type Image; numpy\.asarray of it"),
+        (np.full((48, 64, 3), 200.0), r"must lie in \[0, 1\], found 200 to 200; numbers from 0 to 255 go in as uint8"),
+    ],
+)
+def test_what_is_no_picture_is_told(source, cause):
+    with pytest.raises(InputError, match=cause):
+        Recoverer(RecoverOptions(depth="none"))(source)
+
+
+def test_floats_from_0_to_1_are_a_picture():
+    empty = Recoverer(RecoverOptions(depth="none"))(np.full((240, 320, 3), 0.5, np.float32))
+    assert empty.people == ()
+    assert (empty.image == 128).all()
+
+
+def test_what_is_no_camera_is_told():
+    for K in ([[900, 0, 160], [0, 900, 120], [0, 0, 1]], np.eye(4)):
+        with pytest.raises(UsageError, match=r"camera is a metrichmsr\.Camera\(.*not of type (list|ndarray)"):
+            Recoverer(RecoverOptions(depth="none"))(PHOTO, camera=K)
+    for K, cause in ((np.eye(4), "of shape 4×4"), ("K", "matrix of numbers"), ([[1, 2], [3]], "matrix of numbers")):
+        with pytest.raises(ValueError, match=cause):
+            Camera(K=K, width=64, height=48, source="given")
+
+
+def test_options_that_are_none_are_told():
+    for options in ({"depth": "none"}, PHOTO):
+        with pytest.raises(UsageError, match="options are a RecoverOptions"):
+            Recoverer(options)
 
 
 @pytest.mark.parametrize("device", ["foo", "cuda:99"])

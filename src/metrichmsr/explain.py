@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from metrichmsr.errors import InputError, UsageError
 from metrichmsr.recover import Recoverer, RecoverOptions, Sight
+from metrichmsr.recover_options import options_by_name
 from metrichmsr.stopwatch import Stopwatch
 from metrichmsr.structures import Camera, Recovery
 
@@ -124,8 +125,7 @@ class Explainer:
 
 def explain(source: str | Path | np.ndarray, *, camera: Camera | None = None, **options: object) -> Explanation:
     """Explain one photo; ``options`` are fields of :class:`~metrichmsr.recover.RecoverOptions`."""
-    chosen = dataclasses.replace(RecoverOptions(method="network"), **options)  # pyright: ignore[reportArgumentType]
-    return Explainer(chosen)(source, camera=camera)
+    return Explainer(options_by_name(options))(source, camera=camera)
 
 
 class _Watched(Recoverer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,10 +14,10 @@ import numpy as np
 
 from metrichmsr.assemble import assemble
 from metrichmsr.calibration.options import check_options
-from metrichmsr.errors import InputError, what_it_has
+from metrichmsr.errors import InputError, UsageError, what_it_has
 from metrichmsr.known_sizes import check_heights, known_depths, known_heights, parse_heights
 from metrichmsr.recover_models import RecoverModels
-from metrichmsr.recover_options import RecoverOptions
+from metrichmsr.recover_options import RecoverOptions, options_by_name
 from metrichmsr.stopwatch import Stopwatch
 from metrichmsr.structures import COCO17, Camera, Person, Recovery
 
@@ -72,6 +73,11 @@ class Recoverer(RecoverModels):
         device: str | None = None,
         find: Callable[[UInt8[np.ndarray, "H W 3"], Path], People] | None = None,
     ) -> None:
+        if not isinstance(options, (RecoverOptions, type(None))):
+            raise UsageError(
+                "options are a RecoverOptions (from metrichmsr.recover import RecoverOptions), not of type "
+                f"{type(options).__name__}"
+            )
         super().__init__(options or RecoverOptions(), device or "cpu")
         self._find = find or self.find
         # What makes no sense, or cannot be read, is told before the first picture.
@@ -84,11 +90,12 @@ class Recoverer(RecoverModels):
         """Recover the people of one picture.
 
         Args:
-            source: a file, an RGB array (uint8 H×W×3), or a photo already read.
+            source: a file, an RGB array (H×W×3; uint8, or floats from 0 to 1), or a photo already read.
             camera: intrinsics, if you have them as an object; they go before everything else.
 
         Raises:
             InputError: the picture, its intrinsics or its boxes cannot be used.
+            UsageError: ``camera`` is no camera.
         """
         # What is missing or damaged should be told before a minute of work.
         _ = self._other_body, self._scene
@@ -168,12 +175,21 @@ class Recoverer(RecoverModels):
             return source
         if isinstance(source, np.ndarray):
             return from_array(source)
-        return read_image(source)
+        if isinstance(source, (str, os.PathLike)):
+            return read_image(source)
+        advice = "give several one by one" if isinstance(source, (list, tuple)) else "numpy.asarray of it may be one"
+        kind = type(source).__name__
+        raise InputError(f"a picture is a file's path, an RGB array (H×W×3) or a Photo, not of type {kind}; {advice}")
 
     def _calibrate(self, photo: Photo, camera: Camera | None) -> Calibration:
         from metrichmsr.calibration import Calibration, calibrate
 
         if camera is not None:
+            if not isinstance(camera, Camera):
+                raise UsageError(
+                    "camera is a metrichmsr.Camera(K=…, width=…, height=…, source='given'), not of type "
+                    f"{type(camera).__name__}"
+                )
             height, width = photo.rgb.shape[:2]
             if (camera.width, camera.height) != (width, height):
                 raise InputError(
@@ -285,11 +301,15 @@ def recover(source: str | Path | np.ndarray, *, camera: Camera | None = None, **
     Loads the models anew at every call: keep a :class:`Recoverer` for more than one picture.
 
     Args:
-        source: a file, or an RGB array (uint8 H×W×3).
+        source: a file, or an RGB array (H×W×3; uint8, or floats from 0 to 1).
         camera: intrinsics, if you have them as an object.
         **options: fields of :class:`RecoverOptions`, for instance ``focal_px=1200`` or ``height="1.82"``.
+
+    Raises:
+        InputError: the picture, its intrinsics or its boxes cannot be used.
+        UsageError: there is no such option, or it makes no sense.
     """
-    return Recoverer(RecoverOptions(**options))(source, camera=camera)
+    return Recoverer(options_by_name(options))(source, camera=camera)
 
 
 __all__ = ["COCO17", "RecoverOptions", "Recoverer", "parse_heights", "recover"]

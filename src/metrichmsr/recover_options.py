@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from metrichmsr.errors import UsageError
+
+_KINDS: dict[Any, tuple[Any, str]] = {
+    Path: ((str, os.PathLike), "the path of a file or folder"),
+    str: (str, "text"),
+    bool: ((bool, np.bool_), "True or False"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+}
+"""What is taken for options of a kind, and what to call it."""
+_CAMERA = "camera=metrichmsr.Camera(K=…, width=…, height=…, source='given')"
+_HOW = {
+    "height": """; as in '1.82', or '{"0": 1.82}' by person id""",
+    "intrinsics": f"; a K goes in as {_CAMERA}",
+    "depth": "; 'none' leaves it out",
+}
+_ELSEWHERE = {
+    "K": f"intrinsics go in as {_CAMERA}",
+    "device": "keep a metrichmsr.Recoverer(options, device=…)",
+}
 
 
 @dataclass(frozen=True)
@@ -69,10 +94,7 @@ class RecoverOptions:
     """Let the depth source fetch weights that are missing."""
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self)).items():
-            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
-                known = ", ".join(map(str, get_args(kind)))
-                raise UsageError(f"--{name.replace('_', '-')} must be one of {known}; not {getattr(self, name)!r}")
+        self._check_kinds()
         if self.max_people < 1:
             raise UsageError(f"--max-people must be at least 1, not {self.max_people}")
         if self.method == "fit" and self.checkpoint is not None:
@@ -83,8 +105,33 @@ class RecoverOptions:
             raise UsageError("--people goes with --method network")
         if self.depth == "none" and self.depth_unit != "auto":
             raise UsageError(f"--depth-unit {self.depth_unit}: only --depth file:PATH has units, not none")
-        if self.length is not None and not (all(map(math.isfinite, self.length)) and self.length[4] > 0):
+        if self.length is not None and not (
+            _are_numbers(self.length, 5) and all(map(math.isfinite, self.length)) and self.length[4] > 0
+        ):
             raise UsageError("--length wants X0 Y0 X1 Y1 METRES, all finite and METRES positive")
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise UsageError(f"--min-score must lie between 0 and 1, not {self.min_score:g}")
+
+    def _check_kinds(self) -> None:
+        """What the command line sees to by itself: callers in Python give text for paths, arrays for files."""
+        if isinstance(self.height, Real):
+            object.__setattr__(self, "height", str(self.height))
+        for name, kind in get_type_hints(type(self)).items():
+            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
+            if get_origin(kind) is Literal:
+                if value not in get_args(kind):
+                    known = ", ".join(map(str, get_args(kind)))
+                    raise UsageError(f"{option} must be one of {known}; not {value!r}")
+                continue
+            kinds = get_args(kind) or (kind,)
+            if value is None and type(None) in kinds:
+                continue
+            accepted, words = _KINDS.get(kinds[0], (object, ""))
+            if not isinstance(value, accepted):
+                told = repr(value) if value is None or isinstance(value, (str, int, float)) else type(value).__name__
+                raise UsageError(f"{option} must be {words}, not {told}{_HOW.get(name, '')}")
+            if kinds[0] is Path and value is not None:
+                object.__setattr__(self, name, Path(value))
 
     def changed(self) -> dict[str, str]:
         """Options that are not at their defaults, as text."""
@@ -94,3 +141,22 @@ class RecoverOptions:
             for name, (value, default) in values.items()
             if value != default
         }
+
+
+def options_by_name(named: Mapping[str, Any]) -> RecoverOptions:
+    """Options as callers in Python name them.
+
+    Raises:
+        UsageError: there is no such option, or it makes no sense.
+    """
+    known = [option.name for option in fields(RecoverOptions)]
+    for name in named:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            advice = _ELSEWHERE.get(name) or (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+            raise UsageError(f"{name}=…: no such option; {advice}")
+    return RecoverOptions(**named)
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    return isinstance(values, (tuple, list)) and len(values) == count and all(isinstance(v, Real) for v in values)

@@ -98,9 +98,13 @@ class Camera:
     """Radial-tangential coefficients (k1, k2, p1, p2, k3) of the photo as it came, OpenCV's order."""
 
     def __post_init__(self) -> None:
-        K = np.asarray(self.K, dtype=np.float64)
+        try:
+            K = np.asarray(self.K, dtype=np.float64)
+        except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: of a tensor that requires grad
+            raise ValueError(f"K must be a 3×3 matrix of numbers ({error})") from None
         if K.shape != (3, 3) or not np.isfinite(K).all():
-            raise ValueError(f"K must be a finite 3×3 matrix, not {np.asarray(self.K).tolist()}")
+            shape = "" if K.shape == (3, 3) else f"of shape {'×'.join(map(str, K.shape)) or '()'}: "
+            raise ValueError(f"K must be a finite 3×3 matrix, not {shape}{K.tolist()}")
         if K[0, 0] <= 0 or K[1, 1] <= 0:
             raise ValueError(f"focal lengths must be positive, not fx={K[0, 0]:g}, fy={K[1, 1]:g}")
         if np.abs(K[2] - [0, 0, 1]).max() > 1e-9 or abs(K[1, 0]) > 1e-9:

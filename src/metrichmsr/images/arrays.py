@@ -43,7 +43,8 @@ def from_array(array: Any, *, name: str | Path = "array", max_pixels: int = MAX_
         try:
             values = reduce_float(values)
         except PixelError as error:
-            raise InputError(f"{name}: {error}") from None
+            hint = "; numbers from 0 to 255 go in as uint8" if 1 < values.max() <= 255 else ""
+            raise InputError(f"{name}: {error}{hint}") from None
     elif values.dtype != np.uint8:
         raise InputError(f"{name}: an image array is uint8, uint16 or float in [0, 1], not {values.dtype}")
     if channels in (2, 4):
