@@ -54,12 +54,17 @@ class SampleArgs:
     """Folder with poses, clothes, backgrounds… (metrichmsr synth --fetch-assets)."""
     rendered: Path | None = None
     """Folder of rendered samples, whose landmarks' errors the simulated ones take over."""
+    looks: int = 1
+    """Of rendered people: crops of each picture, as different detectors would cut them, each a sample; looking takes as
+    long as rendering."""
     workers: int = 1
     """Processes."""
 
     def __post_init__(self) -> None:
-        if self.count < 1 or self.workers < 1:
-            raise UsageError("--count and --workers must be at least 1")
+        if min(self.count, self.looks, self.workers) < 1:
+            raise UsageError("--count, --looks and --workers must be at least 1")
+        if self.looks > 1 and self.kind != "rendered":
+            raise UsageError("--looks goes with --kind rendered")
         if (self.kind == "photos") != (self.labels is not None and self.pictures is not None):
             raise UsageError("--kind photos goes with --labels and --pictures, and they with it")
 
@@ -170,7 +175,8 @@ class _shard_maker:  # noqa: N801 - used as a function
         parts: list[Samples] = []
         for k in range(1000):
             shots = self.source.crops(seed + k)
-            made = samples_from_shots(shots, self.landmarker, self.source.body, np.random.default_rng(seed + k))
+            generator = np.random.default_rng(seed + k)
+            made = samples_from_shots(shots, self.landmarker, self.source.body, generator, looks=self.args.looks)
             parts += [made] if made is not None else []
             if sum(len(part) for part in parts) >= RENDERED_SHARD:
                 break

@@ -25,6 +25,12 @@ _KEYPOINT_NOISE = 0.03
 """One sigma of the detector's keypoints, as a share of the box's longer side."""
 _BOX_NOISE = 0.06
 _TURN_NOISE = 0.06
+_SIZE_NOISE, _MIDDLE_NOISE = 0.095, 0.025
+"""Beyond that, of the log of a region's size and, as a share of the size, of its middle: scales of Student's t, by which
+regions of MoveNet's keypoints on rendered people differ from the true ones. With less a network takes the crop's edge
+for the truth about hands, feet and hips."""
+_SIZE_TAILS, _MIDDLE_TAILS = 5, 3
+"""Degrees of freedom."""
 
 
 def usable(shot: Shot) -> bool:
@@ -42,7 +48,7 @@ def landmarks_of_shots(
 
 
 def samples_from_shots(
-    shots: Sequence[Shot], landmarker: Landmarker, body: AnnyBody, generator: np.random.Generator
+    shots: Sequence[Shot], landmarker: Landmarker, body: AnnyBody, generator: np.random.Generator, *, looks: int = 1
 ) -> Samples | None:
     """Samples of the usable shots' subjects; None where there is none.
 
@@ -51,8 +57,9 @@ def samples_from_shots(
         landmarker: the frozen network.
         body: tells which bones are driven.
         generator: of detectors' mistakes.
+        looks: regions of each shot that are looked at, each a sample.
     """
-    shots = [shot for shot in shots if usable(shot)]
+    shots = [shot for shot in shots if usable(shot) for _ in range(looks)]
     if not shots:
         return None
     driven = [body.bone_names.index(bone) for bone in body.driven_bones]
@@ -98,4 +105,8 @@ def _region(shot: Shot, generator: np.random.Generator) -> Float[np.ndarray, "4"
     places = places + _KEYPOINT_NOISE * side * generator.normal(size=places.shape)
     region = region_from_keypoints(np.concatenate([places, confidence[:, None]], axis=1), box)
     region[3] += _TURN_NOISE * generator.normal()
+    # One draw of how wild it is for both coordinates of the middle: a detector errs by a little, or altogether.
+    wild = np.sqrt(_MIDDLE_TAILS / generator.chisquare(_MIDDLE_TAILS))
+    region[:2] += _MIDDLE_NOISE * wild * region[2] * generator.normal(size=2)
+    region[2] *= np.exp(np.clip(_SIZE_NOISE * generator.standard_t(_SIZE_TAILS), -0.7, 0.7))
     return region

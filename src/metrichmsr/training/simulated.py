@@ -51,8 +51,10 @@ class LandmarkNoise:
     """One sigma of the network's 3D landmarks sideways…"""
     world_depth_m: float = 0.12
     """…and in depth."""
-    region: float = 0.05
-    """One sigma of the crop's place and (log) size, as a share of its side."""
+    region_middle: float = 0.04
+    """One sigma of the crop's middle, as a share of its side…"""
+    region_size: float = 0.11
+    """…and of the log of that side."""
     turn_rad: float = 0.08
     """One sigma of the crop's turn."""
     box_share: float = 0.15
@@ -193,8 +195,8 @@ class SimulatedLandmarks:
         center = torch.where(by_box[:, None], 0.5 * (low + high), hip)
         # Detectors' boxes hold the head's top and the feet's ends, keypoints do not.
         side = torch.where(by_box, 1.12 * (high - low).amax(-1), 2 * radius).clamp_min(16) * MARGIN
-        side = side * (noise.region * normal[0]).exp()
-        center = center + noise.region * side[:, None] * normal[1:3].T
+        side = side * (noise.region_size * normal[0]).exp()
+        center = center + noise.region_middle * side[:, None] * normal[1:3].T
         turn = torch.where(by_box, 0.0, torch.atan2(up[:, 0], -up[:, 1])) + noise.turn_rad * normal[3] * ~by_box
         cos, sin = turn.cos() * CROP_SIZE / side, turn.sin() * CROP_SIZE / side
         matrix = torch.zeros(count, 3, 3)
