@@ -18,14 +18,17 @@ from metrichmsr.evaluation import synfocal
 from metrichmsr.evaluation.synfocal import EvaluateSynfocalOptions, evaluate_twins, to_set
 from metrichmsr.evaluation.synfocal_methods import Answer, assumed_intrinsics, blazepose_world, of_constant_stature
 from metrichmsr.evaluation.synfocal_metrics import SubjectPrediction
+from metrichmsr.evaluation.synfocal_sight import DetectedRegions, TrueRegions
 from metrichmsr.hmr.checkpoint import save_network
 from metrichmsr.hmr.config import SMALL
 from metrichmsr.hmr.network import build
+from metrichmsr.people import Landmarker
+from metrichmsr.people.detection import Detections
 from metrichmsr.people.landmarks import Landmarks
 from metrichmsr.synthetic.assets import VARIABLE
 from metrichmsr.synthetic.benchmark import BENCHMARKS
 from metrichmsr.synthetic.shots import Shot
-from metrichmsr.synthetic.writer import Source
+from metrichmsr.synthetic.writer import Source, stream_shots
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +72,7 @@ def measured(source: Source):
         "by size": by_size,
         "world": blazepose_world,
     }
-    return evaluate_twins(BENCHMARKS["validation"], source, methods, scenes=1)
+    return evaluate_twins(BENCHMARKS["validation"], source, methods, TrueRegions(), scenes=1)
 
 
 def test_the_truth_has_no_error(measured) -> None:
@@ -109,13 +112,35 @@ def test_a_pose_without_a_place_is_scored_as_a_pose(measured) -> None:
 
 def test_report_has_a_row_for_every_method(measured) -> None:
     results, truth = measured
-    report = to_set(results, truth, benchmark="here")
+    report = to_set(results, truth, benchmark="here", regions="true")
     first = report.tables[0]
     assert [row.method for row in first.rows] == list(results)
     assert first.rows[0].values["n"] == 5
     mean = np.mean([scores["rde_percent"] for scores in results["short"].scores])
     assert first.rows[1].values["rde_percent"] == pytest.approx(float(mean))
     assert {case.values["method"] for case in report.cases} == set(results)
+
+
+def test_who_is_not_found_is_looked_at_where_the_truth_says(source: Source) -> None:
+    (_, twins), *_ = stream_shots(source, BENCHMARKS["validation"].plan.jobs()[:1], workers=0)
+    shot = twins[0]
+    box = shot.people.box_xyxy[:1].astype(np.float64)
+
+    def beside(image: np.ndarray) -> Detections:
+        return Detections(box + np.array([2, 0, 2, 0]) * (box[0, 2] - box[0, 0]), np.ones(1))
+
+    def there(image: np.ndarray) -> Detections:
+        return Detections(np.concatenate([box + 1e3, box]), np.array([0.9, 0.4]))
+
+    landmarker = Landmarker()
+    lost, found = DetectedRegions(beside, landmarker), DetectedRegions(there, landmarker)
+    (by_truth,), (by_find,) = lost([shot], np.random.default_rng(0)), found([shot], np.random.default_rng(0))
+    assert (lost.missed, found.missed) == (1, 0)
+    # One region is where the box is, the other where the keypoints are; both hold the subject.
+    assert not np.allclose(by_truth.crop_from_image, by_find.crop_from_image)
+    middle = np.append(box.reshape(2, 2).mean(0), 1.0)
+    for seen in (by_truth, by_find):
+        assert (np.abs((seen.crop_from_image[0] @ middle)[:2] - 128) < 64).all()
 
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -130,6 +155,8 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Non
     rows = document["sets"]["synfocal-plain validation"]["tables"][0]["rows"]
     by_method = {row["method"]: row for row in rows}
     counts = document["sets"]["synfocal-plain validation"]["counts"]
+    missed = counts.pop("not found, looked at where they are")
+    assert 0 <= missed < 5
     assert counts == {"scenes": 1, "scenes equal to the package's table": 1, "pictures": 5}
     assert by_method["network"]["mpjpe_mm"] == by_method["again"]["mpjpe_mm"]
     assert by_method["network"]["rde_percent"] != by_method["network, K withheld"]["rde_percent"]

@@ -1,7 +1,6 @@
 """``metrichmsr evaluate synfocal``: the network, the fit and baselines on SynFocal's focal twins, in one run.
 
-Pictures are made from the benchmark's seeds and looked at once; every method gets the same landmarks. The subject's
-region comes from the truth with the errors of a detector, so the detector itself is not measured.
+Pictures are made from the benchmark's seeds and looked at as photographs are; every method gets the same landmarks.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ from metrichmsr.evaluation.synfocal_methods import (
     standing,
 )
 from metrichmsr.evaluation.synfocal_metrics import SubjectTruth, SynfocalResult, evaluate_synfocal
+from metrichmsr.evaluation.synfocal_sight import Regions, Sight, sight
 from metrichmsr.hmr.fitting.fit import Fitter
 from metrichmsr.hmr.regress import WEIGHTS, Regressor
 from metrichmsr.hmr.stature_grid import GROWN_UP_M
@@ -63,6 +63,9 @@ class EvaluateSynfocalOptions:
     """Network to measure instead of the shipped one."""
     compare: tuple[str, ...] = ()
     """More networks, as NAME=FILE."""
+    regions: Regions = "detected"
+    """Look at subjects where the detector finds them, as in photographs, or around their true keypoints with the errors
+    of a detector (in half the time)."""
     refine: bool = True
     """Measure the network's answer as recover gives it as well: polished against landmarks and mask."""
     fit: bool = True
@@ -90,10 +93,12 @@ def main_evaluate_synfocal(options: EvaluateSynfocalOptions) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     expected = ExpectedTruth.load(expected_path(options.split, variant_of(source)))
     same: list[bool] = []
+    look = sight(options.regions)
     results, truth = evaluate_twins(
         benchmark,
         source,
         methods,
+        look,
         scenes=options.scenes,
         show_progress=not options.quiet,
         on_scene=lambda number, twins: same.append(expected.holds(number, twins)),
@@ -102,8 +107,9 @@ def main_evaluate_synfocal(options: EvaluateSynfocalOptions) -> int:
         sys.stderr.write(
             f"{same.count(False)} of {len(same)} scenes are not those of the benchmark: other assets or version\n"
         )
-    report = to_set(results, truth, benchmark=f"{variant_of(source)} {options.split}")
+    report = to_set(results, truth, benchmark=f"{variant_of(source)} {options.split}", regions=options.regions)
     counts = {"scenes": len(same), "scenes equal to the package's table": sum(same), **report.counts}
+    counts |= {"not found, looked at where they are": look.missed} if options.regions == "detected" else {}
     report = dataclasses.replace(report, counts=counts)
     write_report([report], options.out, _versions(options, source))
     sys.stdout.write(to_markdown([report]))
@@ -142,6 +148,7 @@ def evaluate_twins(
     benchmark: Benchmark,
     source: Source,
     methods: Mapping[str, Method],
+    look: Sight,
     *,
     scenes: int | None = None,
     show_progress: bool = False,
@@ -153,17 +160,15 @@ def evaluate_twins(
         benchmark: whose seeds are taken.
         source: of the pictures.
         methods: by name.
+        look: how the subjects are looked at.
         scenes: at most so many, evenly spread.
         show_progress: a bar on stderr.
         on_scene: told of every scene's number and pictures.
     """
     from tqdm import tqdm
 
-    from metrichmsr.people import Landmarker
-    from metrichmsr.training.from_shots import landmarks_of_shots
-
     jobs = spread(benchmark.plan.jobs(), scenes)
-    landmarker, body = Landmarker(batch_size=8), AnnyBody.load()
+    body = AnnyBody.load()
     truth: list[SubjectTruth] = []
     answers: dict[str, list[Answer]] = {name: [] for name in methods}
     stream = stream_shots(source, jobs, workers=0)
@@ -172,7 +177,7 @@ def evaluate_twins(
             if on_scene is not None:
                 on_scene(job.seed, twins)
             generator = np.random.default_rng(job.seed)
-            for shot, landmarks in zip(twins, landmarks_of_shots(twins, landmarker, generator), strict=True):
+            for shot, landmarks in zip(twins, look(twins, generator), strict=True):
                 truth.append(dataclasses.replace(_truth(shot, body), scene=str(job.seed)))
                 for name, method in methods.items():
                     answers[name].append(_checked(method, shot, landmarks))
@@ -259,13 +264,19 @@ _MAIN = (
 )
 _PROTOCOL = (
     "Subjects of focal twins, five pictures each (20, 35, 55, 80, 110° of horizontal field of view); K given, except "
-    "where it is withheld and 60° are assumed. Regions from the true keypoints with a detector's errors; every method "
-    "gets the same landmarks. MPJPE and PVE relative to the pelvis (BlazePose's: to the middle of the hips); RDE: "
-    "error of the pelvis's distance by the distance. 'network, refined' is what recover gives."
+    "where it is withheld and 60° are assumed. {regions}; every method gets the same landmarks. MPJPE and PVE relative "
+    "to the pelvis (BlazePose's: to the middle of the hips); RDE: error of the pelvis's distance by the distance. "
+    "'network, refined' is what recover gives."
 )
+_REGIONS: Mapping[Regions, str] = {
+    "detected": "Subjects are looked at where the detector finds them, with second looks, as in photographs",
+    "true": "Regions from the true keypoints with a detector's errors, one look each",
+}
 
 
-def to_set(results: Mapping[str, SynfocalResult], truth: Sequence[SubjectTruth], *, benchmark: str) -> SetResult:
+def to_set(
+    results: Mapping[str, SynfocalResult], truth: Sequence[SubjectTruth], *, benchmark: str, regions: Regions
+) -> SetResult:
     """One table for every question, a row for every method."""
     every = range(len(truth))
     grown = [i for i in every if truth[i].height_m >= GROWN_UP_M]
@@ -285,7 +296,7 @@ def to_set(results: Mapping[str, SynfocalResult], truth: Sequence[SubjectTruth],
             tables += [Table(f"{table.title}: {name}", tuple(_short(row) for row in table.rows)) for table in cut]
     return SetResult(
         name=benchmark,
-        protocol=_PROTOCOL,
+        protocol=_PROTOCOL.format(regions=_REGIONS[regions]),
         counts={"pictures": len(truth)},
         tables=tuple(tables),
         cases=tuple(_cases(results, truth)),

@@ -26,7 +26,7 @@ _KEYPOINT_NOISE = 0.03
 _BOX_NOISE = 0.06
 _TURN_NOISE = 0.06
 _SIZE_NOISE, _MIDDLE_NOISE = 0.095, 0.025
-"""Beyond that, of the log of a region's size and, as a share of the size, of its middle: scales of Student's t, by which
+"""Beyond that, of the log of a region's size, and of its middle as a share of the size: scales of Student's t, by which
 regions of MoveNet's keypoints on rendered people differ from the true ones. With less a network takes the crop's edge
 for the truth about hands, feet and hips."""
 _SIZE_TAILS, _MIDDLE_TAILS = 5, 3
