@@ -69,7 +69,9 @@ def measured(recovery: Recovery) -> MeasuredImage:
         )
         for person in recovery.people
     ]
-    return MeasuredImage(folder=None, image=str(recovery.image_path), frame=None, people=people)
+    return MeasuredImage(
+        folder=None, image=str(recovery.image_path), frame=None, people=people, warnings=list(recovery.warnings)
+    )
 
 
 if __name__ == "__main__":
