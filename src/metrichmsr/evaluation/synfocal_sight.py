@@ -57,8 +57,8 @@ class DetectedRegions:
     def __call__(self, shots: Sequence[Shot], generator: np.random.Generator) -> list[Landmarks]:
         """See :class:`Sight`."""
         # Drawn for all, so that nobody's errors hang on whether others were found.
-        generators = generator.spawn(len(shots))
-        return [self._see(shot, of_shot) for shot, of_shot in zip(shots, generators, strict=True)]
+        seeds = generator.integers(2**63, size=len(shots))
+        return [self._see(shot, np.random.default_rng(seed)) for shot, seed in zip(shots, seeds, strict=True)]
 
     def _see(self, shot: Shot, generator: np.random.Generator) -> Landmarks:
         image = brighten_if_dark(shot.image)
