@@ -27,8 +27,8 @@ _BOX_NOISE = 0.06
 _TURN_NOISE = 0.06
 _SIZE_NOISE, _MIDDLE_NOISE = 0.095, 0.025
 """Beyond that, of the log of a region's size, and of its middle as a share of the size: scales of Student's t, by which
-regions of MoveNet's keypoints on rendered people differ from the true ones. With less a network takes the crop's edge
-for the truth about hands, feet and hips."""
+regions of MoveNet's keypoints on rendered people differ from the true ones. With less a network may take the
+crop's edge for the truth about hands and feet."""
 _SIZE_TAILS, _MIDDLE_TAILS = 5, 3
 """Degrees of freedom."""
 
