@@ -227,7 +227,7 @@ class Panel:
 
 def person_text(shapes: PersonShapes) -> str:
     """Number, height and distance in a line that a phone shows whole."""
-    return f"{shapes.person.id}: {shapes.height_text} at {shapes.distance_text}"
+    return f"{shapes.person.id}: {shapes.height_text.removesuffix(' m')} at {shapes.distance_text}"
 
 
 def about_html(content: ResultContent) -> str:
