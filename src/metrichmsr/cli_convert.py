@@ -197,8 +197,7 @@ def _frame_rate(args: ConvertArgs, folder: Path, document: ResultDocument) -> tu
     """Frames a second, and who says so."""
     if args.fps is not None:
         return args.fps, "--fps"
-    places = photo_places(document, folder) if args.image is None else [args.image]
-    video = next((place for place in places if place.is_file()), None)
+    video = next((place for place in photo_places(document, folder, args.image) if place.is_file()), None)
     if document["image"].get("frame") is not None and video is not None:
         from metrichmsr.images.video import frame_rate
 

@@ -57,7 +57,7 @@ def read_recovery(
     """
     folder = Path(folder)
     document = read_result(folder / "result.json")
-    places = photo_places(document, folder) if image is None else [Path(image)]
+    places = photo_places(document, folder, None if image is None else Path(image))
     path = next((place for place in places if place.is_file()), None)
     if surroundings:
         _require_depth(document, folder)

@@ -45,13 +45,16 @@ def distortion_of(document: ResultDocument) -> tuple[float, float, float, float,
     return k1, k2, p1, p2, k3
 
 
-def photo_places(document: ResultDocument, folder: Path) -> list[Path]:
+def photo_places(document: ResultDocument, folder: Path, given: Path | None = None) -> list[Path]:
     """Where the photo or video of a result may be, the likeliest first.
 
     Args:
         document: ``result.json``.
         folder: where it lies.
+        given: where the user says it is; then it is nowhere else.
     """
+    if given is not None:
+        return [given]
     image = document["image"]
     named = Path(image["path"])
     places = [named, folder / named.name]
