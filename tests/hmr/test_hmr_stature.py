@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from metrichmsr.hmr.population import CHILDREN, LEARNED, MEN, ages, photographed, photographed_people
 from metrichmsr.hmr.stature import POSE_SIGMA, Footing, among, as_photographed, distance_sigma, footing, fuse, summary
 from metrichmsr.hmr.stature_grid import STATURES_M, quantile, soft_bins
 
@@ -65,11 +66,33 @@ def test_a_camera_is_rather_at_eye_level_than_at_the_ceiling() -> None:
 def test_children_are_as_rare_as_in_photographs() -> None:
     weighed = as_photographed(child_or_adult()[None])
     assert weighed.sum() == pytest.approx(1.0)
-    # Odds of 1 : 1 among people of whom 17 % are children, where 10 % are.
-    odds = (0.10 / 0.90) / (0.17 / 0.83)
-    assert float(weighed[0, HEIGHTS < 1.45].sum()) == pytest.approx(odds / (1 + odds), rel=1e-3)
-    adult = normal(1.75, 0.05)[None]
-    torch.testing.assert_close(as_photographed(adult), adult, atol=1e-5, rtol=0.0)
+    # Odds of 1 : 1 among people of whom 17 % are children, where 10 % are; 1.70 m is as common in both.
+    odds = (0.10 / 0.90) / (0.174 / 0.826)
+    assert float(weighed[0, HEIGHTS < 1.45].sum()) == pytest.approx(odds / (1 + odds), rel=0.03)
+
+
+def test_of_whom_nothing_is_seen_the_answer_is_the_population_of_photographs() -> None:
+    learned, there = LEARNED.grown_ups(HEIGHTS), photographed()
+    children = (HEIGHTS < 1.45) / (HEIGHTS < 1.45).sum()
+    unseen = as_photographed((LEARNED.children * children + (1 - LEARNED.children) * learned)[None])[0]
+    grown_up = HEIGHTS >= 1.45
+    assert float(unseen[grown_up].sum()) == pytest.approx(1 - there.children, abs=1e-3)
+    mean = float((unseen * HEIGHTS)[grown_up].sum() / unseen[grown_up].sum())
+    assert mean == pytest.approx(float((there.grown_ups(HEIGHTS) * HEIGHTS).sum()), abs=1e-3)
+
+
+def test_the_population_of_photographs_is_of_both_sexes_and_all_ages() -> None:
+    joint = photographed_people()
+    assert float(joint.sum()) == pytest.approx(1.0)
+    assert float(joint[:, 0].sum()) == pytest.approx(MEN)
+    assert float(joint[ages() < 11].sum()) == pytest.approx(CHILDREN)
+    there = photographed()
+    assert 0.09 < there.children < 0.12, "below 1.45 m are about those below 11 years"
+    # Between women of 1.63 m and men of 1.76 m, and a little below their mean: youths and the old are there.
+    assert 1.685 < there.mean_m < 1.63 + MEN * 0.13
+    grown_ups = there.grown_ups(HEIGHTS)
+    assert float(grown_ups.sum()) == pytest.approx(1.0)
+    assert float(grown_ups[HEIGHTS < 1.45].sum()) == 0
 
 
 def test_who_is_known_to_be_in_the_picture_leaves_only_such_statures() -> None:
@@ -82,7 +105,7 @@ def test_who_is_known_to_be_in_the_picture_leaves_only_such_statures() -> None:
     assert float(summary(adults)[0][0]) == pytest.approx(1.70, abs=0.02)
     assert float(summary(children)[0][0]) == pytest.approx(1.15, abs=0.02)
     # Sure of the contrary: what is usual counts, and the sigma says that it is no more than that.
-    assert float(summary(adults)[0][1]) == pytest.approx(1.69, abs=0.02)
+    assert float(summary(adults)[0][1]) == pytest.approx(1.70, abs=0.02)
     assert 0.08 < float(summary(adults)[1][1]) < 0.12
 
 

@@ -5,8 +5,8 @@ as one more likelihood, p(face | stature), beside the ground and the company (:m
 
     p(face | h) = Σ_age Σ_sex p(read age | age) p(read sex | sex) p(age, sex | h)
 
-with p(age, sex | h) from how tall people of an age and sex are (the shape prior's growth charts,
-:mod:`metrichmsr.bodies.shape_prior`). The reading can be wrong (dark, blurred, masked, a picture on a wall), so with
+with p(age, sex | h) from how tall people of an age and sex are and how many of them are in photographs
+(:mod:`metrichmsr.hmr.population`). The reading can be wrong (dark, blurred, masked, a picture on a wall), so with
 the chance 1 − w it says nothing; w falls for small faces, and for those turned away. In the same way the body's build
 moves from where the network has it (between a man's and a woman's) to the read one. Ours; the paper has no such step.
 """
@@ -22,15 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metrichmsr.bodies.shape_prior import stature_by_years
-from metrichmsr.hmr.stature import CHILDREN_PHOTOGRAPHED
-from metrichmsr.hmr.stature_grid import STATURES_M
+from metrichmsr.hmr.population import ages, photographed_people
 from metrichmsr.people.faces import SMALLEST_PX, Faces
-
-_OLDEST, _STEP = 90, 0.25
-"""Years: babies grow by a quarter of a metre in the first."""
-_YOUTHS = 0.07
-"""Share of people from 11 to 17 in photographs. Those who are younger are taken for those who are below 1.45 m."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,7 @@ def stature_likelihood(faces: Faces, belief: FaceCue | None = None) -> Float[Ten
     """
     belief = belief or FaceCue()
     people, population = _people()  # A X S, S
-    age = _ages()
+    age = ages()
     read = torch.from_numpy(np.nan_to_num(faces.age_years, nan=30.0))
     male = torch.from_numpy(np.nan_to_num(faces.male, nan=0.5))
     size = torch.from_numpy(faces.size_px)
@@ -109,29 +102,11 @@ def _seen(faces: Faces) -> Float[Tensor, "N"]:
     return torch.from_numpy(np.where(read, turned * large * marked, 0.0))
 
 
-def _ages() -> Float[Tensor, "A"]:
-    return torch.arange(0, _OLDEST, _STEP, dtype=torch.float64)
-
-
 @cache
 def _people() -> tuple[Float[Tensor, "A X S"], Float[Tensor, "S"]]:
     """p(age, sex | stature), and the distribution of statures, in photographs."""
-    age = _ages()
-    mean, spread = (torch.from_numpy(values)[..., None] for values in stature_by_years(age.numpy()))  # A X 1
-    bins = torch.tensor(STATURES_M, dtype=torch.float64)
-    off = (bins - mean) / spread
-    of_stature = (-0.5 * off.square()).exp()
-    of_stature = of_stature / of_stature.sum(-1, keepdim=True)
-    # Grown-ups in photographs: as many at each age up to 45, then fewer.
-    share = torch.where(age < 45, 1.0, (_OLDEST - age) / 45)
-    groups = (
-        (age < 11, CHILDREN_PHOTOGRAPHED),
-        ((age >= 11) & (age < 18), _YOUTHS),
-        (age >= 18, 1 - CHILDREN_PHOTOGRAPHED - _YOUTHS),
-    )
-    share = sum((total * share * inside / (share * inside).sum() for inside, total in groups), torch.zeros_like(age))
-    joint = 0.5 * share[:, None, None] * of_stature
+    joint = photographed_people()
     population = joint.sum((0, 1))
     # A little of everybody everywhere: nobody is impossible.
-    joint = joint + 1e-6 * share[:, None, None] / math.prod(joint.shape[1:])
+    joint = joint + 1e-6 * joint.sum(-1, keepdim=True) / math.prod(joint.shape[1:])
     return joint / joint.sum((0, 1)), population

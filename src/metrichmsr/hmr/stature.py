@@ -8,8 +8,9 @@ away, makes the same picture. What breaks the tie is evidence about statures, an
 * **the ground**: whoever stands on the floor has their feet at the camera's height below it. That height is not known,
   but it is the same for everybody, and most photographs are taken at eye level. So the tall and the small of a group
   sort themselves out, and a lone "giant" whose feet lie four metres below the camera is rather a child;
-* **what photographs show**: about one in ten people is a child, of the network's synthetic people one in six. What it
-  says of each is weighed anew by that (:func:`as_photographed`): of a doubtful case a grown-up is the likelier half;
+* **what photographs show**: about one in ten people is a child, of the network's synthetic people one in six, and
+  grown-ups are two centimetres taller there (:mod:`~metrichmsr.hmr.population`). What the network says of each is
+  weighed anew by that (:func:`as_photographed`): of a doubtful case a grown-up is the likelier half;
 * **what the user knows**: a stature given for one person says how high the camera is, and so helps with all others;
   that all are grown up, or children, leaves only such statures (:func:`among`).
 
@@ -32,16 +33,13 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from metrichmsr.hmr.population import LEARNED, photographed
 from metrichmsr.hmr.stature_grid import GROWN_UP_M, grid_like, quantile, soft_bins
 
 Who = Literal["anybody", "adults", "children"]
 """What the user knows of the people in a picture."""
 
 _PITCHES = 9
-_CHILDREN_TRAINED, CHILDREN_PHOTOGRAPHED = 0.17, 0.10
-"""Share of people below ``GROWN_UP_M`` among those that the network has learned from, and in photographs."""
-_GROWN_UP = 1.69, 0.10
-"""Mean stature of men and women, and one sigma; metres."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +136,18 @@ def fuse(
 
 
 def as_photographed(person: Float[Tensor, "N S"]) -> Float[Tensor, "N S"]:
-    """What the network says of people, with children as rare as they are in photographs (Bayes' rule)."""
-    there = CHILDREN_PHOTOGRAPHED / (1 - CHILDREN_PHOTOGRAPHED)
-    learned = _CHILDREN_TRAINED / (1 - _CHILDREN_TRAINED)
-    weighed = person * torch.where(grid_like(person) < GROWN_UP_M, there / learned, 1.0)
+    """What the network says of people, each stature weighed by how much likelier it is in photographs (Bayes' rule).
+
+    Two populations, :data:`~metrichmsr.hmr.population.LEARNED` and :func:`~metrichmsr.hmr.population.photographed`.
+    """
+    statures, there = grid_like(person), photographed()
+    grown_up = statures >= GROWN_UP_M
+    # The ratio of two densities, as numbers that do not vanish anywhere.
+    likelier = there.grown_ups(statures) / LEARNED.grown_ups(statures).clamp_min(1e-12)
+    weight = torch.where(
+        grown_up, likelier * (1 - there.children) / (1 - LEARNED.children), there.children / LEARNED.children
+    )
+    weighed = person * weight
     return weighed / weighed.sum(-1, keepdim=True)
 
 
@@ -154,7 +160,7 @@ def among(person: Float[Tensor, "N S"], who: Who) -> Float[Tensor, "N S"]:
         return person
     grown_up = grid_like(person) >= GROWN_UP_M
     # Where the network is sure of the contrary, what is left of its opinion is worth less than what is usual.
-    usual = (-0.5 * ((grid_like(person) - _GROWN_UP[0]) / _GROWN_UP[1]).square()).softmax(-1)
+    usual = photographed().grown_ups(grid_like(person))
     kept = torch.where(grown_up, person + 1e-4 * usual, 0.0) if who == "adults" else (person + 1e-6) * ~grown_up
     return kept / kept.sum(-1, keepdim=True)
 
