@@ -13,7 +13,7 @@ import tyro
 
 from metrichmsr.errors import InputError, UsageError
 from metrichmsr.export.atomic import check_writable
-from metrichmsr.export.read_entries import photo_places
+from metrichmsr.export.read_entries import depth_file, photo_places
 from metrichmsr.export.write import ALL_FORMATS, Format, check_formats, check_scene_formats, write_recovery
 from metrichmsr.structures import Person
 
@@ -120,8 +120,7 @@ def convert(args: ConvertArgs) -> int:
         recovery = dataclasses.replace(recovery, people=people, warnings=(*recovery.warnings, *lines))
         folder = args.out or args.result.resolve().with_name(f"{args.result.resolve().name}_{target.name}")
         check_writable(folder.parent)
-        depth = None if document["scene"] is None else document["scene"]["depth"]
-        kept: tuple[Format, ...] = ("depth",) if depth is not None and (args.result / depth).is_file() else ()
+        kept: tuple[Format, ...] = ("depth",) if depth_file(document, args.result) is not None else ()
         frame = document["image"].get("frame")
         write_recovery(recovery, folder.parent, folder.name, formats={"ply", *kept, *formats}, frame=frame)
         written = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

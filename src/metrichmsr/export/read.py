@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from metrichmsr.errors import InputError
 from metrichmsr.export.read_entries import (
     camera_of,
+    depth_file,
     distortion_of,
     number,
     numbers,
@@ -141,7 +142,7 @@ def _person(entry: PersonEntry, body: BodyModel, where: Path) -> Person:
 
 def _require_depth(document: ResultDocument, folder: Path) -> None:
     scene = document["scene"]
-    if scene is not None and (scene["depth"] is None or not (folder / scene["depth"]).is_file()):
+    if scene is not None and depth_file(document, folder) is None:
         where = folder if scene["depth"] is None else folder / scene["depth"]
         raise InputError(
             f"{where}: its depth was not saved, so its surroundings cannot be converted: recover with --save depth"

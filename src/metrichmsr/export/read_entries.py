@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from metrichmsr.errors import InputError
-from metrichmsr.export.schema import Number, PersonEntry, ResultDocument, SceneEntry
+from metrichmsr.export.schema import Number, PersonEntry, ResultDocument
 from metrichmsr.structures import COCO17, AnchorResiduals, Camera, Measurement, Person, Scene
 
 
@@ -130,7 +130,8 @@ def scene_of(folder: Path, document: ResultDocument) -> Scene | None:
     if entry is None:
         return None
     shape = document["image"]["height"], document["image"]["width"]
-    maps = _depth(entry, folder, shape)
+    file = depth_file(document, folder)
+    maps = {} if file is None else _depth(file, shape)
     plane, world = entry["ground_plane"], entry.get("world_from_camera")
     return Scene(
         depth_m=maps.get("depth_m", np.full(shape, np.nan, np.float32)),
@@ -150,11 +151,17 @@ def scene_of(folder: Path, document: ResultDocument) -> Scene | None:
     )
 
 
-def _depth(entry: SceneEntry, folder: Path, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """The maps of ``depth.npz``; none where it was not saved."""
-    if entry["depth"] is None or not (folder / entry["depth"]).is_file():
-        return {}
-    path = folder / entry["depth"]
+def depth_file(document: ResultDocument, folder: Path) -> Path | None:
+    """The depth maps of a result; None where they were not saved, or are gone."""
+    scene = document["scene"]
+    if scene is None or scene["depth"] is None:
+        return None
+    path = folder / scene["depth"]
+    return path if path.is_file() else None
+
+
+def _depth(path: Path, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """The maps of ``depth.npz``."""
     try:
         # Opened here: of a damaged file, NumPy would leave it open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
