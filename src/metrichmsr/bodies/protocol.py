@@ -13,7 +13,7 @@ and everything turns about the pelvis joint (bone 0's head). ``translation_m`` i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -40,6 +40,11 @@ class BodyOutput:
     """Rotation of each bone from the identity pose: the product of the pose rotations from the root to the bone."""
     height_m: Float[Tensor, "B"]
     """Stature of the rest-pose body, heel to crown, metres."""
+
+    def moved(self, by_m: Float[Tensor, "B 3"]) -> BodyOutput:
+        """The same bodies elsewhere."""
+        points = ("vertices_m", "joints_m", "coco17_m", "landmarks33_m")
+        return replace(self, **{name: getattr(self, name) + by_m[:, None] for name in points})
 
 
 @dataclass(frozen=True)

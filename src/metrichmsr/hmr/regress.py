@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from metrichmsr.bodies.anny import AnnyBody
+from metrichmsr.bodies.protocol import BodyOutput
 from metrichmsr.bodies.shape_prior import BETWEEN
 from metrichmsr.errors import ModelFileError, UsageError
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
@@ -21,6 +22,7 @@ from metrichmsr.hmr.estimates import BodyEstimates
 from metrichmsr.hmr.face_cue import build, stature_likelihood
 from metrichmsr.hmr.mirror import averaged, mirrored_intrinsics, mirrored_up
 from metrichmsr.hmr.network import MetricBodies, MetricHMR
+from metrichmsr.hmr.placing import Projections, place
 from metrichmsr.hmr.stature import POSE_SIGMA, Who, among, as_photographed, distance_sigma, footing, fuse, summary
 from metrichmsr.people.faces import Faces
 from metrichmsr.people.landmarks import Landmarks
@@ -29,6 +31,8 @@ WEIGHTS = Path(__file__).parent.parent / "weights" / "hmr_small.safetensors"
 _PEOPLE_AT_ONCE = 16
 _ANKLES, _SEEN = [27, 28], 0.5
 """Landmarks, and the confidence from which on they are seen."""
+_ROUNDS = 3
+"""After so many the stature that belongs to a known distance is found to a thousandth."""
 _CHILD = 0.5
 """Anny's age parameter of the oldest children: between a child's (1/3) and a young grown-up's (2/3)."""
 
@@ -95,33 +99,33 @@ class Regressor:
             raise UsageError(f"--people {who}: this checkpoint tells no distribution of statures; use another one")
         outputs = self._infer(landmarks, K, up)
         if mirrored is not None:
-            seen, width = mirrored
+            reflected, width = mirrored
             turned = None if up is None else mirrored_up(up)
-            twins = self._infer(seen, mirrored_intrinsics(K, width), turned)
+            twins = self._infer(reflected, mirrored_intrinsics(K, width), turned)
             outputs = [averaged(one, two, self.parameters) for one, two in zip(outputs, twins, strict=True)]
         pose = torch.cat([o.pose for o in outputs])
         shape = torch.cat([o.shape for o in outputs])
-        translation = torch.cat([o.translation_m for o in outputs])
         height_std = torch.cat([o.height_sigma_m for o in outputs])
         distance_std = torch.cat([o.distance_sigma for o in outputs])
-        if outputs and outputs[0].stature_logits is not None:
-            shape, translation, height_std, distance_std = self._with_company(
-                outputs, landmarks, up, known_height_m, who, faces, shape, translation, distance_std
+        if outputs[0].stature_logits is not None:
+            shape, height_std, distance_std = self._with_company(
+                outputs, landmarks, up, known_height_m, who, faces, shape, distance_std
             )
-        known = torch.full_like(height_std, torch.nan)
-        if known_depth_m is not None:
-            depth = torch.from_numpy(known_depth_m).to(shape)
-            known = self.parameters.body.height(shape) * depth / translation[:, 2]
-        if known_height_m is not None:
-            given = torch.from_numpy(known_height_m).to(shape)
-            known = torch.where(torch.isfinite(given), given, known)
-        if bool(torch.isfinite(known).any()):
-            shape, translation, held = self._of_height(shape, translation, known)
-            # What is known of the stature is known of the distance: only the pose's part of the doubt is left.
-            distance_std = torch.where(held, distance_std.clamp_max(POSE_SIGMA), distance_std)
-            height_std = torch.where(held, torch.zeros_like(height_std), height_std)
+        nothing = torch.full_like(height_std, torch.nan)
+        height = nothing if known_height_m is None else torch.from_numpy(known_height_m).to(shape)
+        depth = nothing if known_depth_m is None else torch.from_numpy(known_depth_m).to(shape)
+        depth = torch.where(torch.isfinite(height), torch.nan, depth)
+        shape = self._of_height(shape, height)
+        seen = Projections.of(
+            torch.cat([o.body.landmarks33_m for o in outputs]), torch.from_numpy(landmarks.confidence).to(shape)
+        )
+        away = torch.cat([o.translation_m / o.body.height_m[:, None] for o in outputs])
+        shape, body = self._placed(pose, shape, seen, away, depth)
+        # What is known of the stature is known of the distance: only the pose's part of the doubt is left.
+        held = torch.isfinite(height) | torch.isfinite(depth)
+        distance_std = torch.where(held, distance_std.clamp_max(POSE_SIGMA), distance_std)
+        height_std = torch.where(held, torch.zeros_like(height_std), height_std)
         joint_std = torch.cat([o.joint_sigma_m for o in outputs])
-        body = self.parameters.body(pose, shape, translation)
         return BodyEstimates(body, pose, shape, height_std, distance_std, joint_std)
 
     def _infer(self, landmarks: Landmarks, K: Float[np.ndarray, "3 3"], up: Up | None) -> list[MetricBodies]:
@@ -141,10 +145,9 @@ class Regressor:
         who: Who,
         faces: Faces | None,
         shape: Float[Tensor, "N S"],
-        translation: Float[Tensor, "N 3"],
         distance_std: Float[Tensor, "N"],
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Statures by all evidence of the picture (:mod:`~metrichmsr.hmr.stature`), and what follows from them."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Shapes by all evidence of the picture (:mod:`~metrichmsr.hmr.stature`); sigmas of stature and distance."""
         alone = torch.cat([o.stature_logits for o in outputs if o.stature_logits is not None]).softmax(-1)
         person = as_photographed(alone)
         # A child whose face is read as a grown-up's would be made as tall as children can be.
@@ -168,26 +171,59 @@ class Regressor:
         gender = torch.full_like(height, BETWEEN)
         if faces is not None:
             gender = build(gender, faces)
-        shape, translation, _ = self._of_height(shape, translation, height, oldest=oldest, gender=gender)
-        return shape, translation, std, distance_std
+        return self._of_height(shape, height, oldest=oldest, gender=gender), std, distance_std
+
+    def _placed(
+        self,
+        pose: Float[Tensor, "B J 3 3"],
+        shape: Float[Tensor, "B S"],
+        seen: Projections,
+        away: Float[Tensor, "B 3"],
+        depth_m: Float[Tensor, "B"],
+    ) -> tuple[Float[Tensor, "B S"], BodyOutput]:
+        """Bodies of these shapes where the network saw theirs, and their shapes.
+
+        Args:
+            pose: of all bones.
+            shape: by now.
+            seen: landmarks of the network's bodies.
+            away: where those were, in their own statures.
+            depth_m: z-depths of pelvises that are known, NaN elsewhere: bodies go there, as large as they then are.
+        """
+
+        def stand() -> BodyOutput:
+            body = self.parameters.body(pose, shape)
+            return body.moved(place(body.landmarks33_m, seen, away * body.height_m[:, None]))
+
+        body = stand()
+        known = torch.isfinite(depth_m)
+        if not bool(known.any()):
+            return shape, body
+        for _ in range(_ROUNDS):
+            shape = self._of_height(shape, body.height_m * depth_m / body.joints_m[:, 0, 2])
+            body = stand()
+        pelvis = body.joints_m[:, 0]
+        left = torch.where(known, depth_m / pelvis[:, 2] - 1, 0.0)
+        return shape, body.moved(left[:, None] * pelvis)
 
     def _of_height(
         self,
         shape: Float[Tensor, "B S"],
-        translation: Float[Tensor, "B 3"],
         known: Float[Tensor, "B"],
         *,
         oldest: float = 1.0,
         gender: Float[Tensor, "B"] | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> Float[Tensor, "B S"]:
         """Shapes of these statures: by the height parameter, and where that does not reach, by age as well.
 
-        ``oldest``: Anny's age parameter at most; ``gender``: Anny's parameter to take instead of the shape's own.
+        ``known``: statures, NaN where a shape stays; ``oldest``: Anny's age parameter at most; ``gender``: Anny's
+        parameter to take instead of the shape's own.
         """
         body = self.parameters.body
         held = torch.isfinite(known)
+        if not bool(held.any()):
+            return shape
         wanted = torch.where(held, known, body.height(shape))
-        before = body.height(shape)
         names = list(body.shape_names)
         height, age = names.index("height"), names.index("age")
         # A ages for each of B people, all in one batch.
@@ -209,8 +245,7 @@ class Regressor:
         miss = (reached - wanted).abs() * 20 + (stack[:, :, age] - shape[:, age]).abs()
         best = miss.argmin(0)
         chosen = stack[best, torch.arange(len(shape))]
-        scaled = translation * (wanted / before)[:, None]
-        return torch.where(held[:, None], chosen, shape), torch.where(held[:, None], scaled, translation), held
+        return torch.where(held[:, None], chosen, shape)
 
 
 def ankles_seen(landmarks: Landmarks) -> Bool[Tensor, "N"]:
