@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +78,24 @@ def test_the_embedded_network_knows_what_it_does_not_know(make_camera):
     assert (estimate.depth_m[known] > 0).all()
     assert (estimate.confidence[~known] == 0).all()
     assert ((estimate.confidence >= 0) & (estimate.confidence <= 1)).all()
+
+
+def test_a_mirrored_picture_has_mirrored_depth(make_camera, make_person):
+    camera = make_camera(width=128, height=96)
+    K = camera.K.copy()
+    K[0, 2] = 50.0
+    camera = dataclasses.replace(camera, K=K)
+    turned = dataclasses.replace(camera, K=np.array([[K[0, 0], 0, 128 - 50.0], K[1], K[2]]))
+    image = np.random.default_rng(1).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+    anchors = render_anchors([make_person(camera=camera)], camera)
+    flipped = dataclasses.replace(
+        anchors, **{name: getattr(anchors, name)[:, ::-1].copy() for name in ("depth_m", "mask", "person")}
+    )
+    source = EmbeddedDepth.load()
+    seen = source(image, camera, anchors=anchors)
+    in_mirror = source(image[:, ::-1].copy(), turned, anchors=flipped)
+    np.testing.assert_allclose(in_mirror.depth_m[:, ::-1], seen.depth_m, rtol=2e-3)
+    assert np.nanstd(seen.depth_m) > 0.01
 
 
 def test_the_refinement_network_knows_no_units():

@@ -57,6 +57,15 @@ class SceneInput:
         return ray_map(scale_intrinsics(self.K, 1 / stride, 1 / stride), height=height, width=width)[:, :2]
 
 
+def and_mirrored(scene: SceneInput) -> SceneInput:
+    """The pictures, and behind them the same with left and right exchanged, intrinsics too."""
+    K = scene.K.clone()
+    K[:, 0, 2] = scene.image.shape[-1] - K[:, 0, 2]
+    maps = (scene.image, scene.anchor_m, scene.anchor_mask, scene.anchor_std)
+    image, *people = (torch.cat([values, values.flip(-1)]) for values in maps)
+    return SceneInput(image, torch.cat([scene.K, K]), *people)
+
+
 def with_margin(scene: SceneInput) -> SceneInput:
     """The same pictures with :data:`MARGIN` mirrored pixels on every side, nobody in them; rays go on outwards."""
     K = scene.K.clone()

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from metrichmsr.people.weight_files import WEIGHTS_DIR
 from metrichmsr.scene.depth.protocol import DepthEstimate, SceneAnchors
 from metrichmsr.scene.depth_network import STRIDE, DepthNetwork, load_depth_network
-from metrichmsr.scene.network_input import scene_input, with_margin, without_margin
+from metrichmsr.scene.network_input import and_mirrored, scene_input, with_margin, without_margin
 from metrichmsr.structures import Camera
 
 WEIGHTS = WEIGHTS_DIR / "depth_small.safetensors"
@@ -53,15 +53,17 @@ class EmbeddedDepth:
     ) -> DepthEstimate:
         """z-depth with confidence; NaN where nothing is within reach.
 
-        Confidence is the chance, by the network's own sigma, that depth is within a quarter of the truth.
+        Confidence is the chance, by the network's own sigma, that depth is within a quarter of the truth. The answer is
+        the mean with that for the mirrored picture: geometric, of depth and sigma.
         """
         del path
         device = next(self._network.parameters()).device
-        output = self._network(with_margin(scene_input(image, camera, anchors, device=device)))
+        output = self._network(and_mirrored(with_margin(scene_input(image, camera, anchors, device=device))))
         height, width = image.shape[:2]
 
         def enlarged(values: torch.Tensor) -> np.ndarray:
-            values = without_margin(values, STRIDE)
+            seen, in_mirror = values.chunk(2)
+            values = without_margin(0.5 * (seen + in_mirror.flip(-1)), STRIDE)
             return cv2.resize(values[0].float().cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
 
         log_depth, log_sigma, far = map(enlarged, (output.log_depth, output.log_sigma, output.far_logit))
