@@ -94,6 +94,7 @@ def methods(regressor: Regressor) -> dict[str, Callable[[Scene], Told]]:
         return regressor.network.infer(evidence, K_crop, regressor.parameters)
 
     def told(out: MetricBodies, height: Tensor, sigma: Tensor) -> Told:
+        # As of bodies that are seen whole; recover sets each where it was seen (metrichmsr.hmr.placing).
         distance, doubt = out.translation_m.norm(dim=-1) * height / out.body.height_m, out.distance_sigma
         if out.stature_logits is not None:
             doubt = distance_sigma(doubt, sigma, summary(out.stature_logits.softmax(-1))[1])

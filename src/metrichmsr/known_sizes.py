@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _SIZES_M = 0.1, 3.5
 """Least and largest side that the box of a person has: from a face alone to raised arms, and some more."""
 
+_STATURES_M = 0.4, 2.2
+"""Statures beyond which a length is rather wrong."""
+_REACHED_M = 0.02
+
 
 def parse_heights(text: str | None) -> float | dict[int, float] | None:
     """Read ``--height``: one number in metres, or JSON (text or file) of metres by person id.
@@ -132,3 +136,26 @@ def known_depths(
             "pixels of the upright picture, and its length in metres?"
         )
     return known
+
+
+def beyond_reach(
+    height_m: Float[np.ndarray, "N"], heights_m: Float[np.ndarray, "N"], depths_m: Float[np.ndarray, "N"]
+) -> list[str]:
+    """What to say of sizes that no body was made for.
+
+    Args:
+        height_m: statures of the bodies.
+        heights_m: statures that are known, NaN elsewhere.
+        depths_m: z-depths that are known, NaN elsewhere.
+    """
+    lines = [
+        f"person {i} is {height_m[i]:.2f} m tall, not {heights_m[i]:g} m as --height has it: the body model ends there"
+        for i in np.flatnonzero(np.abs(height_m - heights_m) > _REACHED_M)
+    ]
+    low, high = _STATURES_M
+    lines += [
+        f"implausible --length: at its distance person {i} would have to be {height_m[i]:.2f} m tall; are its ends in "
+        "pixels of the upright picture, and its length in metres?"
+        for i in np.flatnonzero(np.isfinite(depths_m) & ~((height_m > low) & (height_m < high)))
+    ]
+    return lines

@@ -15,7 +15,7 @@ import numpy as np
 from metrichmsr.assemble import assemble
 from metrichmsr.calibration.options import check_options
 from metrichmsr.errors import InputError, UsageError, what_it_has
-from metrichmsr.known_sizes import check_heights, known_depths, known_heights, parse_heights
+from metrichmsr.known_sizes import beyond_reach, check_heights, known_depths, known_heights, parse_heights
 from metrichmsr.recover_models import RecoverModels
 from metrichmsr.recover_options import RecoverOptions, options_by_name
 from metrichmsr.stopwatch import Stopwatch
@@ -242,9 +242,12 @@ class Recoverer(RecoverModels):
         people, camera = sight.people, sight.camera
         heights = known_heights(self._heights, len(people.landmarks), warnings)
         depths = known_depths(self.options.length, people.detections.boxes_xyxy, camera.K, heights, warnings)
+        warnings += _hardly_seen(people.landmarks.score)
         if self.options.method == "fit":
             with watch.stage("fit"):
-                return self.fitter(self._evidence(sight, heights, depths)).estimates
+                estimates = self.fitter(self._evidence(sight, heights, depths)).estimates
+            warnings += beyond_reach(estimates.body.height_m.numpy(), heights, depths)
+            return estimates
         with watch.stage("network"):
             mirrored = None
             if self.options.mirror:
@@ -264,6 +267,7 @@ class Recoverer(RecoverModels):
                 who=self.options.people,
                 faces=faces,
             )
+        warnings += beyond_reach(estimates.body.height_m.numpy(), heights, depths)
         if not self.options.refine:
             return estimates
         with watch.stage("refine"):
@@ -293,6 +297,18 @@ class Recoverer(RecoverModels):
             return MeasuredLater(lambda: self._measurer.people([person])[0].measurements)
 
         return tuple(replace(person, measurements=later(person)) for person in people)
+
+
+_HARDLY_SEEN = 0.35
+"""Score of the landmarks below which a body is more guessed than seen."""
+
+
+def _hardly_seen(scores: Float[np.ndarray, "N"]) -> list[str]:
+    who = np.flatnonzero(scores < _HARDLY_SEEN)
+    if not len(who):
+        return []
+    named = ("person " if len(who) == 1 else "persons ") + ", ".join(map(str, who))
+    return [f"{named}: hardly seen; body, stature and place are guesses"]
 
 
 def recover(source: str | Path | np.ndarray, *, camera: Camera | None = None, **options: Any) -> Recovery:

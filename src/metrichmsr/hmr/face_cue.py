@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metrichmsr.hmr.population import ages, photographed_people
+from metrichmsr.hmr.population import ages, photographed_people, photographed_statures
 from metrichmsr.people.faces import SMALLEST_PX, Faces
 
 
@@ -105,8 +105,7 @@ def _seen(faces: Faces) -> Float[Tensor, "N"]:
 @cache
 def _people() -> tuple[Float[Tensor, "A X S"], Float[Tensor, "S"]]:
     """p(age, sex | stature), and the distribution of statures, in photographs."""
-    joint = photographed_people()
-    population = joint.sum((0, 1))
+    joint, population = photographed_people(), photographed_statures()
     # A little of everybody everywhere: nobody is impossible.
     joint = joint + 1e-6 * joint.sum(-1, keepdim=True) / math.prod(joint.shape[1:])
     return joint / joint.sum((0, 1)), population

@@ -18,10 +18,12 @@ from torch import Tensor
 _NEAREST_M = 0.1
 """Points nearer than this, or behind the camera, do not count."""
 _LEAST = 1e-3
-"""Weight of what is not seen at all, of 1: it settles what nothing else does. Feet are so much further from the middle
-of the picture than a face that with a little more they would outweigh it unseen."""
-_FURTHEST = 1.3
+"""Weight of what is not seen at all, of 1: it settles what nothing else does."""
+_FURTHEST = 2.0
 """Answers that are further than this (a factor) from what the stature alone says are not believed."""
+_SURENESS = 4
+"""Power of the confidence that is the weight: half as sure counts a sixteenth. What is outside the picture often has a
+quarter, and long levers."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,14 @@ class Projections:
     rays: Float[Tensor, "N L 2"]
     """x/z and y/z."""
     weight: Float[Tensor, "N L"]
-    """Of each point's distance from its ray, over its depth: its confidence squared; 0 behind the camera."""
+    """Of each point's distance from its ray, over its depth: a power of its confidence; 0 behind the camera."""
     depth_m: Float[Tensor, "N L"]
 
     @classmethod
     def of(cls, points_m: Float[Tensor, "N L 3"], confidence: Float[Tensor, "N L"]) -> Projections:
         """Of points in the camera frame, with how well each is seen, from 0 to 1."""
         depth = points_m[..., 2]
-        weight = torch.where(depth > _NEAREST_M, confidence.square().clamp_min(_LEAST), 0.0)
+        weight = torch.where(depth > _NEAREST_M, confidence.pow(_SURENESS).clamp_min(_LEAST), 0.0)
         depth = depth.clamp_min(_NEAREST_M)
         return cls(points_m[..., :2] / depth[..., None], weight, depth)
 

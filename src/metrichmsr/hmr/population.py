@@ -75,10 +75,16 @@ def photographed_people() -> Float[Tensor, "A X S"]:
 
 
 @cache
+def photographed_statures() -> Float[Tensor, "S"]:
+    """p(stature) in photographs."""
+    return photographed_people().sum((0, 1))
+
+
+@cache
 def photographed() -> Statures:
     """The same by three numbers."""
     statures = torch.tensor(STATURES_M, dtype=torch.float64)
-    share = photographed_people().sum((0, 1))
+    share = photographed_statures()
     grown_up = share * (statures >= GROWN_UP_M)
     mean = (grown_up * statures).sum() / grown_up.sum()
     variance = (grown_up * (statures - mean).square()).sum() / grown_up.sum()

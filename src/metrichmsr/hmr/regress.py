@@ -23,7 +23,17 @@ from metrichmsr.hmr.face_cue import build, stature_likelihood
 from metrichmsr.hmr.mirror import averaged, mirrored_intrinsics, mirrored_up
 from metrichmsr.hmr.network import MetricBodies, MetricHMR
 from metrichmsr.hmr.placing import Projections, place
-from metrichmsr.hmr.stature import POSE_SIGMA, Who, among, as_photographed, distance_sigma, footing, fuse, summary
+from metrichmsr.hmr.stature import (
+    POSE_SIGMA,
+    Who,
+    among,
+    as_photographed,
+    as_seen,
+    distance_sigma,
+    footing,
+    fuse,
+    summary,
+)
 from metrichmsr.people.faces import Faces
 from metrichmsr.people.landmarks import Landmarks
 
@@ -124,7 +134,9 @@ class Regressor:
         # What is known of the stature is known of the distance: only the pose's part of the doubt is left.
         held = torch.isfinite(height) | torch.isfinite(depth)
         distance_std = torch.where(held, distance_std.clamp_max(POSE_SIGMA), distance_std)
-        height_std = torch.where(held, torch.zeros_like(height_std), height_std)
+        height_std = torch.where(torch.isfinite(height), 0.0, height_std)
+        # A stature that follows from a distance shares its doubt.
+        height_std = torch.where(torch.isfinite(depth), POSE_SIGMA * body.height_m, height_std)
         joint_std = torch.cat([o.joint_sigma_m for o in outputs])
         return BodyEstimates(body, pose, shape, height_std, distance_std, joint_std)
 
@@ -149,7 +161,7 @@ class Regressor:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Shapes by all evidence of the picture (:mod:`~metrichmsr.hmr.stature`); sigmas of stature and distance."""
         alone = torch.cat([o.stature_logits for o in outputs if o.stature_logits is not None]).softmax(-1)
-        person = as_photographed(alone)
+        person = as_seen(as_photographed(alone), torch.from_numpy(landmarks.score).to(alone))
         # A child whose face is read as a grown-up's would be made as tall as children can be.
         if faces is not None and who != "children":
             person = person * stature_likelihood(faces)

@@ -11,6 +11,7 @@ away, makes the same picture. What breaks the tie is evidence about statures, an
 * **what photographs show**: about one in ten people is a child, of the network's synthetic people one in six, and
   grown-ups are two centimetres taller there (:mod:`~metrichmsr.hmr.population`). What the network says of each is
   weighed anew by that (:func:`as_photographed`): of a doubtful case a grown-up is the likelier half;
+* **how well somebody is seen**: whoever is hardly seen is rather as people in photographs are (:func:`as_seen`);
 * **what the user knows**: a stature given for one person says how high the camera is, and so helps with all others;
   that all are grown up, or children, leaves only such statures (:func:`among`).
 
@@ -33,13 +34,15 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from metrichmsr.hmr.population import LEARNED, photographed
+from metrichmsr.hmr.population import LEARNED, photographed, photographed_statures
 from metrichmsr.hmr.stature_grid import GROWN_UP_M, grid_like, quantile, soft_bins
 
 Who = Literal["anybody", "adults", "children"]
 """What the user knows of the people in a picture."""
 
 _PITCHES = 9
+_SEEN = 0.3, 0.45
+"""Scores at which nothing of a body, and enough of it, is seen to tell its stature by."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,18 @@ def as_photographed(person: Float[Tensor, "N S"]) -> Float[Tensor, "N S"]:
     )
     weighed = person * weight
     return weighed / weighed.sum(-1, keepdim=True)
+
+
+def as_seen(person: Float[Tensor, "N S"], score: Float[Tensor, "N"]) -> Float[Tensor, "N S"]:
+    """What is said of people who are hardly seen, mixed with who is in photographs: the network is as sure of a guess.
+
+    Args:
+        person: each person's own distribution, as photographed.
+        score: how well a body was found, from 0 to 1 (:class:`~metrichmsr.people.landmarks.Landmarks`).
+    """
+    nothing, enough = _SEEN
+    seen = ((score - nothing) / (enough - nothing)).clamp(0, 1)[:, None]
+    return seen * person + (1 - seen) * photographed_statures().to(person)
 
 
 def among(person: Float[Tensor, "N S"], who: Who) -> Float[Tensor, "N S"]:
