@@ -172,6 +172,14 @@ def test_finished_results_are_kept(run, recoverer, tmp_path):
     assert len((tmp_path / "people.csv").read_text().splitlines()) == 1 + 6
 
 
+def test_a_result_of_another_image_is_not_replaced_without_a_word(run, tmp_path, capsys):
+    run([item("x/a.jpg")])
+    run([item("x/a.jpg")])
+    assert "replaced" not in capsys.readouterr().err
+    run([item("y/a.jpg")])
+    assert f"{tmp_path / 'a'} held the result of x/a.jpg, which this one replaced" in capsys.readouterr().err
+
+
 def test_an_input_that_became_unusable_fails_although_a_result_is_there(run):
     run([item("a.jpg")])
     gone = InputError("a.jpg: no such file")

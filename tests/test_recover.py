@@ -119,6 +119,20 @@ def test_a_known_height_is_taken_and_closes_the_doubt(recoverer, street):
     assert any("--height" in warning for warning in result.warnings)  # one height, two people
 
 
+def test_statures_by_id_may_be_a_dict(recoverer):
+    result = with_options(recoverer, height={0: 1.6, 1: 1.8})(PHOTO)
+    assert [p.height_m for p in result.people] == pytest.approx([1.6, 1.8], abs=0.005)
+    with pytest.raises(UsageError, match="--height"):
+        Recoverer(RecoverOptions(height={"a": 1.6}))  # pyright: ignore[reportArgumentType]
+
+
+def test_statures_that_the_body_does_not_reach_are_told(recoverer):
+    result = with_options(recoverer, height={0: 2.6, 1: 1.8})(PHOTO)
+    told = [warning for warning in result.warnings if "the body model ends there" in warning]
+    assert len(told) == 1
+    assert told[0].startswith(f"person 0 is {result.people[0].height_m:.2f} m tall, not 2.6 m")
+
+
 def test_who_is_in_the_picture_is_evidence_for_statures(recoverer):
     if recoverer.options.method == "fit":
         with pytest.raises(UsageError, match="--people goes with --method network"):
@@ -167,6 +181,14 @@ def test_a_known_length_fixes_the_distance_of_the_nearest_person(recoverer):
     assert nearest.translation_m[2] == pytest.approx(expected, rel=0.01)
     assert any("known length" in warning for warning in result.warnings)
     assert not any("implausible" in warning for warning in result.warnings)
+    # The stature follows from the distance, and is as doubtful.
+    assert nearest.height_std_m > 0.01 * nearest.height_m
+
+
+def test_a_length_outside_the_picture_is_not_used(recoverer, street):
+    result = with_options(recoverer, length=(5000.0, 515.0, 5000.0, 935.0, 1.65))(PHOTO)
+    assert any("--length is not used: an end lies outside this picture" in told for told in result.warnings)
+    assert result.people[0].height_m == pytest.approx(street.people[0].height_m, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +271,7 @@ def test_options_that_make_no_sense_are_refused(options):
         ({"K": np.eye(3)}, r"K=…: no such option; intrinsics go in as camera=metrichmsr\.Camera\("),
         ({"hight": "1.8"}, "hight=…: no such option; did you mean height?"),
         ({"device": "cpu"}, r"keep a metrichmsr\.Recoverer"),
-        ({"height": {0: 1.8}}, "--height must be text, not dict; as in"),
+        ({"height": [1.8]}, "--height must be text, not list; as in"),
         ({"focal_px": "1500"}, "--focal-px must be a number, not '1500'"),
         ({"intrinsics": np.eye(3)}, "--intrinsics must be the path of a file or folder, not ndarray; a K goes in as"),
         ({"boxes": [[1, 2, 30, 40]]}, "--boxes must be the path"),

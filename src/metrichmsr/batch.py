@@ -158,6 +158,7 @@ class _Run:
             photo = item.read()
             read_ms = 1000 * (time.perf_counter() - start)
             recovery = _with_reading_time(self.recover_one(photo), read_ms)
+            other = _of_another(item, self.out_dir / item.stem)
             folder, document = write_result_folder(
                 recovery, self.out_dir, item.stem, formats=self.formats, frame=item.frame
             )
@@ -168,6 +169,8 @@ class _Run:
             return
         for warning in document["warnings"]:
             _say(f"metrichmsr: warning: {_where(item)}: {warning}")
+        if other is not None:
+            _say(f"metrichmsr: warning: {_where(item)}: {folder} held the result of {other}, which this one replaced")
         self.report.done += 1
         self.finish(folder, document)
 
@@ -220,6 +223,17 @@ def _finished(item: InputItem, folder: Path) -> ResultDocument | None:
     # With repeating names the numbering may have shifted since: the folder must be of this very image.
     image = document["image"]
     return document if (image["path"], image.get("frame")) == (str(item.path), item.frame) else None
+
+
+def _of_another(item: InputItem, folder: Path) -> str | None:
+    """The image whose result is in the folder that this one's will be in, if it is another one."""
+    try:
+        image = read_result(folder / "result.json")["image"]
+    except InputError:
+        return None
+    from_result = image.get("path_from_result")
+    places = {Path(image["path"]).resolve(), *([] if from_result is None else [(folder / from_result).resolve()])}
+    return None if item.path.resolve() in places else image["path"]
 
 
 def _with_reading_time(recovery: Recovery, read_ms: float) -> Recovery:

@@ -13,6 +13,7 @@ from metrichmsr.errors import UsageError
 
 if TYPE_CHECKING:
     from metrichmsr.hmr.stature import Who
+    from metrichmsr.structures import Camera
 
 _SIZES_M = 0.1, 3.5
 """Least and largest side that the box of a person has: from a face alone to raised arms, and some more."""
@@ -96,7 +97,7 @@ def known_heights(heights: float | dict[int, float] | None, n: int, warnings: li
 def known_depths(
     length: tuple[float, float, float, float, float] | None,
     boxes_xyxy: Float[np.ndarray, "N 4"],
-    K: Float[np.ndarray, "3 3"],
+    camera: Camera,
     heights_m: Float[np.ndarray, "N"],
     warnings: list[str],
 ) -> Float[np.ndarray, "N"]:
@@ -105,7 +106,7 @@ def known_depths(
     Args:
         length: ends in pixels (x0, y0, x1, y1) and metres, upright at the distance of the person nearest to it.
         boxes_xyxy: of the people, pixels.
-        K: of the picture.
+        camera: of the picture.
         heights_m: statures that are known, NaN elsewhere; who has one needs no length.
         warnings: where to say whose distance it fixes, and where that makes no sense.
 
@@ -116,6 +117,10 @@ def known_depths(
     if length is None or not len(known):
         return known
     u0, v0, u1, v1, metres = length
+    K, width, height = camera.K, camera.width, camera.height
+    if not (min(u0, u1) >= 0 and max(u0, u1) <= width and min(v0, v1) >= 0 and max(v0, v1) <= height):
+        warnings.append(f"--length is not used: an end lies outside this picture ({width}×{height})")
+        return known
     ends = np.array([[u0, v0, 1.0], [u1, v1, 1.0]]) @ np.linalg.inv(K).T
     span = float(np.linalg.norm(ends[1, :2] - ends[0, :2]))
     if span == 0:

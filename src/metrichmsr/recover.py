@@ -241,7 +241,7 @@ class Recoverer(RecoverModels):
         """Bodies by the chosen method."""
         people, camera = sight.people, sight.camera
         heights = known_heights(self._heights, len(people.landmarks), warnings)
-        depths = known_depths(self.options.length, people.detections.boxes_xyxy, camera.K, heights, warnings)
+        depths = known_depths(self.options.length, people.detections.boxes_xyxy, camera, heights, warnings)
         warnings += _hardly_seen(people.landmarks.score)
         if self.options.method == "fit":
             with watch.stage("fit"):

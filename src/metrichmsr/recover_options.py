@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -116,6 +117,9 @@ class RecoverOptions:
         """What the command line sees to by itself: callers in Python give text for paths, arrays for files."""
         if isinstance(self.height, Real):
             object.__setattr__(self, "height", str(self.height))
+        elif isinstance(self.height, Mapping):
+            # What the command line gives as JSON.
+            object.__setattr__(self, "height", json.dumps({str(key): value for key, value in self.height.items()}))
         for name, kind in get_type_hints(type(self)).items():
             value, option = getattr(self, name), f"--{name.replace('_', '-')}"
             if get_origin(kind) is Literal:

@@ -7,8 +7,26 @@ import math
 import pytest
 import torch
 
-from metrichmsr.hmr.population import CHILDREN, LEARNED, MEN, ages, photographed, photographed_people
-from metrichmsr.hmr.stature import POSE_SIGMA, Footing, among, as_photographed, distance_sigma, footing, fuse, summary
+from metrichmsr.hmr.population import (
+    CHILDREN,
+    LEARNED,
+    MEN,
+    ages,
+    photographed,
+    photographed_people,
+    photographed_statures,
+)
+from metrichmsr.hmr.stature import (
+    POSE_SIGMA,
+    Footing,
+    among,
+    as_photographed,
+    as_seen,
+    distance_sigma,
+    footing,
+    fuse,
+    summary,
+)
 from metrichmsr.hmr.stature_grid import STATURES_M, quantile, soft_bins
 
 HEIGHTS = torch.tensor(STATURES_M)
@@ -79,6 +97,14 @@ def test_of_whom_nothing_is_seen_the_answer_is_the_population_of_photographs() -
     assert float(unseen[grown_up].sum()) == pytest.approx(1 - there.children, abs=1e-3)
     mean = float((unseen * HEIGHTS)[grown_up].sum() / unseen[grown_up].sum())
     assert mean == pytest.approx(float((there.grown_ups(HEIGHTS) * HEIGHTS).sum()), abs=1e-3)
+
+
+def test_who_is_not_seen_is_anybody() -> None:
+    sure = normal(0.65, 0.03).expand(3, -1)
+    unseen, half, seen = as_seen(sure, torch.tensor([0.1, 0.375, 0.9]))
+    torch.testing.assert_close(seen, sure[0])
+    torch.testing.assert_close(unseen, photographed_statures().to(sure))
+    torch.testing.assert_close(half, 0.5 * (seen + unseen))
 
 
 def test_the_population_of_photographs_is_of_both_sexes_and_all_ages() -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from metrichmsr.images import read_image
 from metrichmsr.people.detection import Detections, box_iou, empty_detections, keypoint_similarity, remove_duplicates
 from metrichmsr.people.movenet import HEADS, decode
 from metrichmsr.people.movenet_detector import MoveNetDetector, View, _in_image, tile_windows
 
+PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "street.jpg"
 rng = np.random.default_rng(0)
 
 
@@ -151,3 +155,13 @@ def test_nobody_in_noise(detector: MoveNetDetector) -> None:
 def test_tiny_and_thin_images(detector: MoveNetDetector, size: tuple[int, int]) -> None:
     found = detector(np.zeros((*size, 3), np.uint8))
     assert found.boxes_xyxy.shape == (len(found), 4)
+
+
+def test_people_of_a_panorama_are_found(detector: MoveNetDetector) -> None:
+    street = read_image(PHOTO).rgb
+    wide = np.pad(street, ((0, 0), (0, 4 * street.shape[1]), (0, 0)), mode="edge")
+    once = detector(street)
+    found = detector(wide)
+    best = box_iou(once.boxes_xyxy[once.scores.argmax()][None], found.boxes_xyxy)[0]
+    assert best.max() > 0.6
+    assert found.scores[best.argmax()] > 0.3

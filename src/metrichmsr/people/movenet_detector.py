@@ -1,7 +1,8 @@
 """The default detector: MoveNet MultiPose over several views of the picture.
 
 One view of the whole picture finds the large people; larger views of it find smaller ones; views turned by quarters
-find those who lie or stand on their hands; where people are small, overlapping tiles are looked at closely.
+find those who lie or stand on their hands; where people are small, overlapping tiles are looked at closely. Pictures
+that are very wide or tall are looked at in parts too.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ TILE_SIDE = 384
 TILE_OVERLAP = 0.25
 HALF, THIRD = 0.5, 0.3
 """Side of a tile over the picture's long side."""
+WIDE = 2.0
+"""Pictures that are longer than this many times their short side are looked at in parts of this shape as well: in one
+view of a panorama people are too small to be found."""
 CUT_PENALTY = 0.6
 """Factor on the score of people who touch the edge of a tile: the neighbouring tile sees them better."""
 SMALL, VERY_SMALL = 0.2, 0.12
@@ -76,6 +80,9 @@ class MoveNetDetector:
         whole = (0, 0, width, height)
         views = [View(whole, side) for side in WHOLE_SIDES]
         views += [View(whole, TURNED_SIDE, quarters) for quarters in (2, 1, 3)]
+        longer = max(width, height) / min(width, height)
+        if longer > WIDE:
+            views += [View(part, WHOLE_SIDES[0]) for part in tile_windows(width, height, WIDE / longer)]
         found = remove_duplicates(self._find(small, views))
         for fraction in (HALF, THIRD):
             if not _needs_tiles(found, max(height, width), fraction):
