@@ -28,9 +28,9 @@ TILE_SIDE = 384
 TILE_OVERLAP = 0.25
 HALF, THIRD = 0.5, 0.3
 """Side of a tile over the picture's long side."""
-WIDE = 2.0
-"""Pictures that are longer than this many times their short side are looked at in parts of this shape as well: in one
-view of a panorama people are too small to be found."""
+WIDE, WIDEST = 2.0, 10.0
+"""Pictures that are longer than the first many times their short side are looked at in parts of this shape as well: in
+one view of a panorama people are too small to be found. Those longer than the second get no more parts for it."""
 CUT_PENALTY = 0.6
 """Factor on the score of people who touch the edge of a tile: the neighbouring tile sees them better."""
 SMALL, VERY_SMALL = 0.2, 0.12
@@ -80,7 +80,7 @@ class MoveNetDetector:
         whole = (0, 0, width, height)
         views = [View(whole, side) for side in WHOLE_SIDES]
         views += [View(whole, TURNED_SIDE, quarters) for quarters in (2, 1, 3)]
-        longer = max(width, height) / min(width, height)
+        longer = min(max(width, height) / min(width, height), WIDEST)
         if longer > WIDE:
             views += [View(part, WHOLE_SIDES[0]) for part in tile_windows(width, height, WIDE / longer)]
         found = remove_duplicates(self._find(small, views))
