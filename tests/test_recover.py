@@ -122,6 +122,7 @@ def test_a_known_height_is_taken_and_closes_the_doubt(recoverer, street):
 def test_statures_by_id_may_be_a_dict(recoverer):
     result = with_options(recoverer, height={0: 1.6, 1: 1.8})(PHOTO)
     assert [p.height_m for p in result.people] == pytest.approx([1.6, 1.8], abs=0.005)
+    assert parse_heights(RecoverOptions(height={0: np.float32(1.5)}).height) == {0: 1.5}  # pyright: ignore[reportArgumentType]
     with pytest.raises(UsageError, match="--height"):
         Recoverer(RecoverOptions(height={"a": 1.6}))  # pyright: ignore[reportArgumentType]
 

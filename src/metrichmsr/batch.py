@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metrichmsr.errors import InputError, MetricHMSRError, ModelFileError, UsageError
 from metrichmsr.export.atomic import atomic_file
 from metrichmsr.export.people_table import people_rows, write_csv, write_parquet
+from metrichmsr.export.read_entries import photo_places
 from metrichmsr.export.result_json import read_result
 from metrichmsr.export.schema import ResultDocument
 from metrichmsr.export.write import FORMATS, Format, write_result_folder
@@ -149,16 +150,17 @@ class _Run:
         self.index: list[IndexRow] = []
 
     def do(self, item: InputItem) -> None:
-        if self.skip_existing and item.error is None and (kept := _finished(item, self.out_dir / item.stem)):
+        place = self.out_dir / item.stem
+        earlier = _earlier(place)
+        if self.skip_existing and item.error is None and earlier is not None and _is_of(earlier, item):
             self.report.skipped += 1
-            self.finish(self.out_dir / item.stem, kept)
+            self.finish(place, earlier)
             return
         start = time.perf_counter()
         try:
             photo = item.read()
             read_ms = 1000 * (time.perf_counter() - start)
             recovery = _with_reading_time(self.recover_one(photo), read_ms)
-            other = _of_another(item, self.out_dir / item.stem)
             folder, document = write_result_folder(
                 recovery, self.out_dir, item.stem, formats=self.formats, frame=item.frame
             )
@@ -169,7 +171,8 @@ class _Run:
             return
         for warning in document["warnings"]:
             _say(f"metrichmsr: warning: {_where(item)}: {warning}")
-        if other is not None:
+        if earlier is not None and photo_places(earlier, place)[0].resolve() != item.path.resolve():
+            other = earlier["image"]["path"]
             _say(f"metrichmsr: warning: {_where(item)}: {folder} held the result of {other}, which this one replaced")
         self.report.done += 1
         self.finish(folder, document)
@@ -215,25 +218,18 @@ class _Run:
             _say("".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip())
 
 
-def _finished(item: InputItem, folder: Path) -> ResultDocument | None:
+def _earlier(folder: Path) -> ResultDocument | None:
+    """The finished result that is in a folder already."""
     try:
-        document = read_result(folder / "result.json")
+        return read_result(folder / "result.json")
     except InputError:
         return None
+
+
+def _is_of(document: ResultDocument, item: InputItem) -> bool:
     # With repeating names the numbering may have shifted since: the folder must be of this very image.
     image = document["image"]
-    return document if (image["path"], image.get("frame")) == (str(item.path), item.frame) else None
-
-
-def _of_another(item: InputItem, folder: Path) -> str | None:
-    """The image whose result is in the folder that this one's will be in, if it is another one."""
-    try:
-        image = read_result(folder / "result.json")["image"]
-    except InputError:
-        return None
-    from_result = image.get("path_from_result")
-    places = {Path(image["path"]).resolve(), *([] if from_result is None else [(folder / from_result).resolve()])}
-    return None if item.path.resolve() in places else image["path"]
+    return (image["path"], image.get("frame")) == (str(item.path), item.frame)
 
 
 def _with_reading_time(recovery: Recovery, read_ms: float) -> Recovery:

@@ -21,6 +21,7 @@ _SIZES_M = 0.1, 3.5
 _STATURES_M = 0.4, 2.2
 """Statures beyond which a length is rather wrong."""
 _REACHED_M = 0.02
+_RIGHT_UNITS = "are its ends in pixels of the upright picture, and its length in metres?"
 
 
 def parse_heights(text: str | None) -> float | dict[int, float] | None:
@@ -137,8 +138,7 @@ def known_depths(
     size = float(max((x1 - x0) / K[0, 0], (y1 - y0) / K[1, 1]) * known[nearest])
     if not _SIZES_M[0] < size < _SIZES_M[1]:
         warnings.append(
-            f"implausible --length: it makes what is seen of person {nearest} {size:.2f} m large; are its ends in "
-            "pixels of the upright picture, and its length in metres?"
+            f"implausible --length: it makes what is seen of person {nearest} {size:.2f} m large; {_RIGHT_UNITS}"
         )
     return known
 
@@ -159,8 +159,7 @@ def beyond_reach(
     ]
     low, high = _STATURES_M
     lines += [
-        f"implausible --length: at its distance person {i} would have to be {height_m[i]:.2f} m tall; are its ends in "
-        "pixels of the upright picture, and its length in metres?"
+        f"implausible --length: at its distance person {i} would have to be {height_m[i]:.2f} m tall; {_RIGHT_UNITS}"
         for i in np.flatnonzero(np.isfinite(depths_m) & ~((height_m > low) & (height_m < high)))
     ]
     return lines

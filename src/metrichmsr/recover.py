@@ -243,35 +243,44 @@ class Recoverer(RecoverModels):
         heights = known_heights(self._heights, len(people.landmarks), warnings)
         depths = known_depths(self.options.length, people.detections.boxes_xyxy, camera, heights, warnings)
         warnings += _hardly_seen(people.landmarks.score)
-        if self.options.method == "fit":
-            with watch.stage("fit"):
+        fits = self.options.method == "fit"
+        with watch.stage("fit" if fits else "network"):
+            if fits:
                 estimates = self.fitter(self._evidence(sight, heights, depths)).estimates
-            warnings += beyond_reach(estimates.body.height_m.numpy(), heights, depths)
-            return estimates
-        with watch.stage("network"):
-            mirrored = None
-            if self.options.mirror:
-                from metrichmsr.hmr.photographed import as_rendered
-                from metrichmsr.people.mirrored import mirrored_landmarks
-
-                in_mirror = mirrored_landmarks(sight.image, people.landmarks, self._landmarker)
-                mirrored = as_rendered(in_mirror), sight.image.shape[1]
-            faces = self._face_reader(sight.image, people.landmarks) if self.options.faces else None
-            estimates = self.regressor(
-                sight.landmarks,
-                camera.K,
-                up=sight.up,
-                mirrored=mirrored,
-                known_height_m=heights,
-                known_depth_m=depths,
-                who=self.options.people,
-                faces=faces,
-            )
+            else:
+                estimates = self._regress(sight, heights, depths)
         warnings += beyond_reach(estimates.body.height_m.numpy(), heights, depths)
-        if not self.options.refine:
+        if fits or not self.options.refine:
             return estimates
         with watch.stage("refine"):
             return self.fitter.refine(self._evidence(sight, heights, depths), estimates)
+
+    def _regress(
+        self,
+        sight: Sight,
+        heights: Float[np.ndarray, "N"],
+        depths: Float[np.ndarray, "N"],
+    ) -> BodyEstimates:
+        """Bodies by the network, the mirrored picture and faces looked at if the options say so."""
+        people = sight.people
+        mirrored = None
+        if self.options.mirror:
+            from metrichmsr.hmr.photographed import as_rendered
+            from metrichmsr.people.mirrored import mirrored_landmarks
+
+            in_mirror = mirrored_landmarks(sight.image, people.landmarks, self._landmarker)
+            mirrored = as_rendered(in_mirror), sight.image.shape[1]
+        faces = self._face_reader(sight.image, people.landmarks) if self.options.faces else None
+        return self.regressor(
+            sight.landmarks,
+            sight.camera.K,
+            up=sight.up,
+            mirrored=mirrored,
+            known_height_m=heights,
+            known_depth_m=depths,
+            who=self.options.people,
+            faces=faces,
+        )
 
     def _evidence(
         self,

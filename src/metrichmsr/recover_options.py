@@ -119,7 +119,8 @@ class RecoverOptions:
             object.__setattr__(self, "height", str(self.height))
         elif isinstance(self.height, Mapping):
             # What the command line gives as JSON.
-            object.__setattr__(self, "height", json.dumps({str(key): value for key, value in self.height.items()}))
+            by_id = {str(key): value for key, value in self.height.items()}
+            object.__setattr__(self, "height", json.dumps(by_id, default=str))
         for name, kind in get_type_hints(type(self)).items():
             value, option = getattr(self, name), f"--{name.replace('_', '-')}"
             if get_origin(kind) is Literal:

@@ -11,11 +11,12 @@ import roma
 import torch
 
 from metrichmsr.bodies.anny import AnnyBody
+from metrichmsr.geometry import mirror_intrinsics
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
 from metrichmsr.hmr.config import SMALL
 from metrichmsr.hmr.gravity import gravity_inputs
 from metrichmsr.hmr.image_encoders import CropEvidence
-from metrichmsr.hmr.mirror import averaged, mirrored_intrinsics
+from metrichmsr.hmr.mirror import averaged
 from metrichmsr.hmr.network import MetricBodies, build
 
 TINY = replace(SMALL, width=24, heads=2, hidden=32, queries=3, slots=2)
@@ -52,7 +53,7 @@ def test_a_mirrored_camera_sees_mirrored_points_at_mirrored_places() -> None:
     K = np.array([[800.0, 3.0, 300.0], [0, 810.0, 250.0], [0, 0, 1]])
     point = np.array([0.4, -0.2, 3.0])
     pixel = K @ point / point[2]
-    mirrored = mirrored_intrinsics(K, 640) @ (point * (-1, 1, 1)) / point[2]
+    mirrored = mirror_intrinsics(torch.from_numpy(K), 640).numpy() @ (point * (-1, 1, 1)) / point[2]
     assert mirrored[:2] == pytest.approx([640 - pixel[0], pixel[1]])
 
 

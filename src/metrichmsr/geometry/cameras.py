@@ -47,6 +47,14 @@ def scale_intrinsics(K: Float[Tensor, "*B 3 3"], scale_x: float, scale_y: float)
     return K * factors[:, None]
 
 
+def mirror_intrinsics(K: Float[Tensor, "*B 3 3"], width: float) -> Float[Tensor, "*B 3 3"]:
+    """K of the mirrored image: u → width − u, and the camera frame's x → −x, so that K stays one."""
+    mirrored = K.clone()
+    mirrored[..., 0, 1] = -K[..., 0, 1]
+    mirrored[..., 0, 2] = width - K[..., 0, 2]
+    return mirrored
+
+
 def project(points: Float[Tensor, "*B N 3"], K: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B N 2"]:
     """Camera-frame points (metres) to continuous pixels.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import roma
 import torch
 from jaxtyping import Float
@@ -23,12 +22,6 @@ _COCO_MIRROR = [COCO17.index(mirrored_name(name)) for name in COCO17]
 def mirrored_up(up: Up) -> UpDirection:
     """Which way is up in the mirrored picture."""
     return UpDirection(up.direction * (-1.0, 1.0, 1.0), up.std_deg)
-
-
-def mirrored_intrinsics(K: Float[np.ndarray, "3 3"], width: int) -> Float[np.ndarray, "3 3"]:
-    """Intrinsics of the mirrored picture: u → width − u, and the camera frame's x → −x, so that K stays one."""
-    flip = np.array([[-1.0, 0.0, width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    return flip @ K @ np.diag([-1.0, 1.0, 1.0])
 
 
 @torch.no_grad()

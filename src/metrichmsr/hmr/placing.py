@@ -33,16 +33,15 @@ class Projections:
     rays: Float[Tensor, "N L 2"]
     """x/z and y/z."""
     weight: Float[Tensor, "N L"]
-    """Of each point's distance from its ray, over its depth: a power of its confidence; 0 behind the camera."""
-    depth_m: Float[Tensor, "N L"]
+    """Of each point's distance from its ray: a power of its confidence, over its depth; 0 behind the camera."""
 
     @classmethod
     def of(cls, points_m: Float[Tensor, "N L 3"], confidence: Float[Tensor, "N L"]) -> Projections:
         """Of points in the camera frame, with how well each is seen, from 0 to 1."""
         depth = points_m[..., 2]
-        weight = torch.where(depth > _NEAREST_M, confidence.pow(_SURENESS).clamp_min(_LEAST), 0.0)
+        sureness = torch.where(depth > _NEAREST_M, confidence.pow(_SURENESS).clamp_min(_LEAST), 0.0)
         depth = depth.clamp_min(_NEAREST_M)
-        return cls(points_m[..., :2] / depth[..., None], weight, depth)
+        return cls(points_m[..., :2] / depth[..., None], sureness / depth)
 
 
 def place(
@@ -50,14 +49,14 @@ def place(
 ) -> Float[Tensor, "N 3"]:
     """Translations that bring points to where others are seen: weighted least squares, in closed form.
 
-    Minimises Σ_l w_l² ‖(p_l + t)_xy − u_l (p_l + t)_z‖² / z_l² over t, with rays u_l.
+    Minimises Σ_l w_l² ‖(p_l + t)_xy − u_l (p_l + t)_z‖² over t, with rays u_l.
 
     Args:
         points_m: of the new bodies, relative to their pelvis, axes of the camera.
         seen: the same points of the old ones.
         expected_m: where the bodies are if the picture does not tell, or says what cannot be.
     """
-    rays, weight = seen.rays, seen.weight / seen.depth_m
+    rays, weight = seen.rays, seen.weight
     one, zero = torch.ones_like(weight), torch.zeros_like(weight)
     rows = torch.stack([one, zero, -rays[..., 0], zero, one, -rays[..., 1]], dim=-1).unflatten(-1, (2, 3))
     target = rays * points_m[..., 2:] - points_m[..., :2]

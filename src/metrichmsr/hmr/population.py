@@ -46,7 +46,7 @@ class Statures:
 
 
 LEARNED = Statures(children=0.174, mean_m=1.680, sigma_m=0.094)
-"""Of the 52,000 samples, rendered and simulated, that the shipped network has learned from last."""
+"""Of 52,000 samples, rendered and simulated, such as the shipped network has learned from."""
 
 
 def ages() -> Float[Tensor, "A"]:

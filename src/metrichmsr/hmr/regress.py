@@ -14,13 +14,14 @@ from metrichmsr.bodies.anny import AnnyBody
 from metrichmsr.bodies.protocol import BodyOutput
 from metrichmsr.bodies.shape_prior import BETWEEN
 from metrichmsr.errors import ModelFileError, UsageError
+from metrichmsr.geometry import mirror_intrinsics
 from metrichmsr.hmr.body_parameters import SIZES, BodyParameters
 from metrichmsr.hmr.checkpoint import load_network
 from metrichmsr.hmr.config import NetworkConfig
 from metrichmsr.hmr.crop_evidence import Up, evidence_from_landmarks
 from metrichmsr.hmr.estimates import BodyEstimates
 from metrichmsr.hmr.face_cue import build, stature_likelihood
-from metrichmsr.hmr.mirror import averaged, mirrored_intrinsics, mirrored_up
+from metrichmsr.hmr.mirror import averaged, mirrored_up
 from metrichmsr.hmr.network import MetricBodies, MetricHMR
 from metrichmsr.hmr.placing import Projections, place
 from metrichmsr.hmr.stature import (
@@ -111,7 +112,7 @@ class Regressor:
         if mirrored is not None:
             reflected, width = mirrored
             turned = None if up is None else mirrored_up(up)
-            twins = self._infer(reflected, mirrored_intrinsics(K, width), turned)
+            twins = self._infer(reflected, mirror_intrinsics(torch.from_numpy(K), width).numpy(), turned)
             outputs = [averaged(one, two, self.parameters) for one, two in zip(outputs, twins, strict=True)]
         pose = torch.cat([o.pose for o in outputs])
         shape = torch.cat([o.shape for o in outputs])

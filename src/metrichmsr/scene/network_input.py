@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from metrichmsr.geometry import ray_map, scale_intrinsics
+from metrichmsr.geometry import mirror_intrinsics, ray_map, scale_intrinsics
 from metrichmsr.scene.depth.protocol import SceneAnchors
 from metrichmsr.structures import Camera
 
@@ -59,8 +59,7 @@ class SceneInput:
 
 def and_mirrored(scene: SceneInput) -> SceneInput:
     """The pictures, and behind them the same with left and right exchanged, intrinsics too."""
-    K = scene.K.clone()
-    K[:, 0, 2] = scene.image.shape[-1] - K[:, 0, 2]
+    K = mirror_intrinsics(scene.K, scene.image.shape[-1])
     maps = (scene.image, scene.anchor_m, scene.anchor_mask, scene.anchor_std)
     image, *people = (torch.cat([values, values.flip(-1)]) for values in maps)
     return SceneInput(image, torch.cat([scene.K, K]), *people)

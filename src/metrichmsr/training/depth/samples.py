@@ -17,6 +17,7 @@ from torch import Tensor
 
 from metrichmsr.errors import InputError
 from metrichmsr.export.atomic import atomic_file
+from metrichmsr.geometry import mirror_intrinsics
 
 LONG_SIDE, SHORT_SIDE = 256, 192
 """Sides of a sample's picture, pixels."""
@@ -56,9 +57,7 @@ class SceneSamples:
 
     def mirrored(self) -> SceneSamples:
         """Left and right exchanged, intrinsics too."""
-        width = self.image.shape[-1]
-        K = self.K.clone()
-        K[:, 0, 2] = width - K[:, 0, 2]
+        K = mirror_intrinsics(self.K, self.image.shape[-1])
         maps = {f.name: getattr(self, f.name).flip(-1) for f in fields(self) if f.name != "K"}
         return SceneSamples(**maps, K=K)
 
